@@ -1,0 +1,3 @@
+"""clstm: LSTM networks for CPUs."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,81 @@
+"""What a user passes becomes an array here, and errors about it are raised here.
+
+Every error names the argument, what was expected and what was received.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def float_array(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
+    """`value` as an aligned C-contiguous array of `dtype`, without a copy where it already is one.
+
+    Takes any numbers: arrays of bool, int or float of any size, lists, anything with __array__.
+    """
+    if type(value) is np.ndarray and value.dtype == dtype and value.flags.carray:
+        return value
+    array = numbers(name, value)
+    return np.require(array, dtype, ["C", "A"])
+
+
+def numbers(name: str, value: Any) -> np.ndarray:
+    """`value` as an array of real numbers, whatever their type."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: expected a rectangular array, got a ragged one") from error
+    if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
+        raise TypeError(f"{name}: expected an array of numbers, got dtype {array.dtype}")
+    return array
+
+
+def check_shape(name: str, array: np.ndarray, expected: Sequence[int | None | str]) -> None:
+    """Raise ValueError unless the shape is `expected`; None or a letter stands for any size."""
+    if len(array.shape) == len(expected):
+        for size, want in zip(array.shape, expected, strict=True):
+            if isinstance(want, int) and size != want:
+                break
+        else:
+            return
+    letters = ", ".join("any" if want is None else str(want) for want in expected)
+    comma = "," if len(expected) == 1 else ""
+    raise ValueError(f"{name}: expected shape ({letters}{comma}), got {array.shape}")
+
+
+def float_dtype(name: str, value: Any) -> np.dtype:
+    """np.dtype of float32 or float64 from a dtype or its name."""
+    try:
+        dtype = np.dtype(value)
+    except TypeError:
+        dtype = None
+    if dtype not in FLOATS:
+        raise ValueError(f"{name}: expected float32 or float64, got {value!r}")
+    return dtype
+
+
+def mask_array(
+    mask: Any, lengths: Any, batch: int, time: int
+) -> np.ndarray | None:
+    """The valid positions (B, T) that `mask` or `lengths` describe; None if both are None."""
+    if lengths is None:
+        if mask is None:
+            return None
+        mask = numbers("mask", mask)
+        check_shape("mask", mask, (batch, time))
+        return mask.astype(bool, copy=False)
+    if mask is not None:
+        raise ValueError("lengths: expected None beside a mask, got both")
+    lengths = np.asarray(lengths)
+    check_shape("lengths", lengths, (batch,))
+    if lengths.dtype.kind not in "iu":
+        raise TypeError(f"lengths: expected integers, got dtype {lengths.dtype}")
+    if batch and (lengths.min() < 0 or lengths.max() > time):
+        bad = lengths[(lengths < 0) | (lengths > time)][0]
+        raise ValueError(f"lengths: expected 0 .. {time} (the time steps of x), got {bad}")
+    return np.arange(time) < lengths[:, None]

@@ -1,0 +1,94 @@
+"""The `blas` backend: the interface of `_reference`, over the Cython loops of `_lstm_blas`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ._kernels import _lstm_blas
+from ._kernels._blas import matmul  # noqa: F401 - part of the backend's interface
+from ._steps import Steps, plan
+
+Array = np.ndarray
+
+
+class Saved(NamedTuple):
+    """What backward needs of one forward run."""
+
+    kernel: Array
+    recurrent_kernel: Array
+    recurrent_mask: Array | None
+    c0: Array
+    steps: Steps
+    shape: tuple[int, ...]  # of x
+    kept: tuple[Array, ...]  # xs, hs, cs, gates
+
+
+def _rows(array: Array, steps: Steps) -> Array:
+    """A copy of `array` (B, ...) with its rows in packed order."""
+    return array.copy() if steps.order is None else array[steps.order]
+
+
+def _unrows(array: Array, steps: Steps) -> Array:
+    """`array` with its rows back in the batch's order."""
+    if steps.order is None:
+        return array
+    out = np.empty_like(array)
+    out[steps.order] = array
+    return out
+
+
+def lstm_forward(
+    x: Array, kernel: Array, recurrent_kernel: Array, bias: Array | None, h: Array, c: Array, *,
+    mask: Array | None = None, reverse: bool = False, recurrent_mask: Array | None = None,
+    time_major: bool = False, keep: bool = True,
+) -> tuple[Array, Array, Array, Saved | None]:  # fmt: skip
+    """As `_reference.lstm_forward`; with `time_major` x and y are (T, B, ...).
+
+    `keep=False` keeps nothing for a backward run.
+    """
+    batch, time = (x.shape[1], x.shape[0]) if time_major else x.shape[:2]
+    units = len(recurrent_kernel)
+    steps = plan(batch, time, mask, reverse, time_major)
+    y = (np.empty if steps.full else np.zeros)((*x.shape[:2], units), x.dtype)
+    h, c0 = _rows(h, steps), _rows(c, steps)
+    c = c0.copy()
+    if recurrent_mask is not None:
+        recurrent_mask = _rows(recurrent_mask, steps)
+    kept = _FORWARD[x.dtype](
+        x.reshape(-1, x.shape[2]), kernel, recurrent_kernel, bias, h, c, recurrent_mask,
+        y.reshape(-1, units), steps.counts, steps.index, steps.in_place, keep)  # fmt: skip
+    saved = None
+    if keep:
+        saved = Saved(kernel, recurrent_kernel, recurrent_mask, c0, steps, x.shape, kept)
+    return y, _unrows(h, steps), _unrows(c, steps), saved
+
+
+def lstm_backward(
+    saved: Saved, dy: Array | None, dh: Array, dc: Array, d_kernel: Array, d_recurrent: Array,
+    d_bias: Array | None, need_dx: bool = True,
+) -> tuple[Array | None, Array, Array]:  # fmt: skip
+    """dx (None unless needed), dh0, dc0; the weights' gradients are added to the arrays given."""
+    steps, units = saved.steps, len(saved.recurrent_kernel)
+    dh, dc = _rows(dh, steps), _rows(dc, steps)
+    dx = None
+    if need_dx:
+        dx = (np.empty if steps.full else np.zeros)(saved.shape, dh.dtype)
+    _BACKWARD[dh.dtype](
+        *saved.kept, saved.c0, saved.kernel, saved.recurrent_kernel, saved.recurrent_mask,
+        None if dy is None else dy.reshape(-1, units), dh, dc, steps.counts, steps.index,
+        steps.in_place, d_kernel, d_recurrent, d_bias,
+        None if dx is None else dx.reshape(-1, saved.shape[2]))  # fmt: skip
+    return dx, _unrows(dh, steps), _unrows(dc, steps)
+
+
+# the two specialisations, picked by a dictionary: Cython's own dispatch costs microseconds
+_FORWARD = {
+    np.dtype(np.float32): _lstm_blas.forward["float"],
+    np.dtype(np.float64): _lstm_blas.forward["double"],
+}
+_BACKWARD = {
+    np.dtype(np.float32): _lstm_blas.backward["float"],
+    np.dtype(np.float64): _lstm_blas.backward["double"],
+}

@@ -1,0 +1,244 @@
+"""The LSTM as pure functions on arrays.
+
+Dimension letters: B batch, T time steps, I input features, H units. Parameters in Keras's layout:
+kernel (I, 4H), recurrent_kernel (H, 4H), bias (4H), the gates in the order i f g o (input, forget,
+candidate, output). The equations stand in `clstm._reference`.
+
+float32 and float64: the kernel's dtype decides, everything else is converted to it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import _reference, config
+from ._arrays import FLOATS, check_shape, float_array, mask_array, numbers
+
+Array = np.ndarray
+State = tuple[Array, Array]
+
+
+class Grads(NamedTuple):
+    """Gradients of one run, each in the shape of what it belongs to."""
+
+    x: Array | None
+    kernel: Array
+    recurrent_kernel: Array
+    bias: Array | None
+    h0: Array
+    c0: Array
+
+
+class Tape:
+    """What `lstm_forward` keeps for `lstm_backward`, which uses it up."""
+
+    def __init__(self, backend: Any, saved: Any, weights: _Weights, y: Array, h: Array):
+        self.backend = backend
+        self.saved = saved
+        self.weights = weights
+        self.y_shape = y.shape
+        self.batch = len(h)
+
+
+class _Weights(NamedTuple):
+    kernel: Array
+    recurrent_kernel: Array
+    bias: Array | None
+
+
+def backend_module(name: str | None, plain: bool = True) -> Any:
+    """The backend `name`, or the one in use, as a module with lstm_forward, lstm_backward, matmul.
+
+    plain=False: work that only the numpy backend can do falls to it.
+    """
+    if name is None:
+        name = config.get_backend()
+    if name not in ("auto", *config.BACKENDS):
+        raise ValueError(
+            f"backend: expected one of auto, {', '.join(config.BACKENDS)}, got {name!r}"
+        )
+    if name == "numpy" or not plain:
+        return _reference
+    from . import _blas_backend
+
+    return _blas_backend
+
+
+def _check_weights(kernel: Any, recurrent_kernel: Any, bias: Any) -> _Weights:
+    kernel = numbers("kernel", kernel)
+    dtype = kernel.dtype if kernel.dtype in FLOATS else FLOATS[0]
+    kernel = float_array("kernel", kernel, dtype)
+    recurrent_kernel = float_array("recurrent_kernel", recurrent_kernel, dtype)
+    if recurrent_kernel.ndim != 2 or recurrent_kernel.shape[1] != 4 * recurrent_kernel.shape[0]:
+        raise ValueError(
+            f"recurrent_kernel: expected shape (H, 4H), got {recurrent_kernel.shape}"
+        )
+    units = len(recurrent_kernel)
+    if units == 0:
+        raise ValueError("recurrent_kernel: expected at least one unit, got shape (0, 0)")
+    check_shape("kernel", kernel, ("I", 4 * units))
+    if len(kernel) == 0:
+        raise ValueError(f"kernel: expected at least one input feature, got {kernel.shape}")
+    if bias is not None:
+        bias = float_array("bias", bias, dtype)
+        check_shape("bias", bias, (4 * units,))
+    return _Weights(kernel, recurrent_kernel, bias)
+
+
+def _state(name: str, value: Any, batch: int, units: int, dtype: np.dtype) -> Array:
+    """An array (B, H) from `value`, zeros from None."""
+    if value is None:
+        return np.zeros((batch, units), dtype)
+    array = float_array(name, value, dtype)
+    check_shape(name, array, (batch, units))
+    return array
+
+
+def _pair(name: str, value: Any) -> tuple[Any, Any]:
+    if value is None:
+        return None, None
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise ValueError(f"{name}: expected a pair (h, c), got {type(value).__name__}")
+    return value[0], value[1]
+
+
+def _run(
+    weights: _Weights, x: Any, initial_state: Any, lengths: Any, mask: Any, reverse: bool,
+    time_major: bool, recurrent_mask: Any, activation: str, recurrent_activation: str,
+    backend: str | None, keep: bool,
+) -> tuple[Array, State, Any, Any]:  # fmt: skip
+    dtype, units = weights.kernel.dtype, len(weights.recurrent_kernel)
+    x = float_array("x", x, dtype)
+    check_shape("x", x, ("T" if time_major else "B", "B" if time_major else "T",
+                         len(weights.kernel)))  # fmt: skip
+    batch, time = (x.shape[1], x.shape[0]) if time_major else x.shape[:2]
+    if time == 0:
+        raise ValueError(f"x: expected at least one time step, got shape {x.shape}")
+    h0, c0 = _pair("initial_state", initial_state)
+    h0 = _state("initial_state[0]", h0, batch, units, dtype)
+    c0 = _state("initial_state[1]", c0, batch, units, dtype)
+    mask = mask_array(mask, lengths, batch, time)
+    if recurrent_mask is not None:
+        recurrent_mask = _state("recurrent_mask", recurrent_mask, batch, units, dtype)
+    plain = activation == "tanh" and recurrent_activation == "sigmoid"
+    module = backend_module(backend, plain)
+    options = {} if plain else {"activation": activation,
+                                "recurrent_activation": recurrent_activation}  # fmt: skip
+    y, h, c, saved = module.lstm_forward(
+        x, *weights, h0, c0, mask=mask, reverse=bool(reverse), recurrent_mask=recurrent_mask,
+        time_major=bool(time_major), keep=keep, **options)  # fmt: skip
+    return y, (h, c), module, saved
+
+
+def lstm(
+    x: Any, kernel: Any, recurrent_kernel: Any, bias: Any = None, *, initial_state: Any = None,
+    lengths: Any = None, mask: Any = None, reverse: bool = False, time_major: bool = False,
+    recurrent_mask: Any = None, activation: str = "tanh", recurrent_activation: str = "sigmoid",
+    backend: str | None = None,
+) -> tuple[Array, State]:  # fmt: skip
+    """Run an LSTM over a batch of sequences; keeps nothing for a backward run.
+
+    Args:
+        x: (B, T, I), or (T, B, I) if `time_major`; T >= 1, B may be 0.
+        kernel, recurrent_kernel, bias: (I, 4H), (H, 4H), (4H,) or None; gates i f g o.
+        initial_state: (h, c), each (B, H) or None for zeros.
+        lengths: (B,) integers in 0..T: positions past a row's length are not computed.
+        mask: (B, T) booleans instead of lengths: False positions are skipped, in any pattern.
+        reverse: visit every row's valid positions from the last to the first; y stays aligned
+            with x.
+        recurrent_mask: (B, H) factors of h_{t-1} inside the products: recurrent dropout
+            (Gal & Ghahramani 2016).
+        activation, recurrent_activation: of the candidate and the cell, of the gates; any name
+            that `clstm.activations` knows. Others than tanh and sigmoid run on the numpy backend.
+        backend: "blas", "numpy", "auto", or None for the one in `clstm.config`.
+
+    Returns:
+        y, (h, c): y (B, T, H), or (T, B, H), is 0 at skipped positions; h and c (B, H) are each
+        row's last valid state, its initial state if it has no valid position.
+
+    Raises:
+        ValueError, TypeError: naming the argument, what was expected and what was received.
+    """
+    weights = _check_weights(kernel, recurrent_kernel, bias)
+    y, state, _, _ = _run(weights, x, initial_state, lengths, mask, reverse, time_major,
+                          recurrent_mask, activation, recurrent_activation, backend,
+                          keep=False)  # fmt: skip
+    return y, state
+
+
+def lstm_forward(
+    x: Any, kernel: Any, recurrent_kernel: Any, bias: Any = None, *, initial_state: Any = None,
+    lengths: Any = None, mask: Any = None, reverse: bool = False, time_major: bool = False,
+    recurrent_mask: Any = None, activation: str = "tanh", recurrent_activation: str = "sigmoid",
+    backend: str | None = None,
+) -> tuple[Array, State, Tape]:  # fmt: skip
+    """As `lstm`, and keeps on a tape what `lstm_backward` needs: 4H gates and H cells a position.
+
+    Returns y, (h, c), tape. The arrays passed must not change before the backward run.
+    """
+    weights = _check_weights(kernel, recurrent_kernel, bias)
+    y, state, module, saved = _run(weights, x, initial_state, lengths, mask, reverse, time_major,
+                                   recurrent_mask, activation, recurrent_activation, backend,
+                                   keep=True)  # fmt: skip
+    return y, state, Tape(module, saved, weights, y, state[0])
+
+
+def lstm_backward(
+    tape: Tape, dy: Any, dh: Any = None, dc: Any = None, *, into: Any = None, need_dx: bool = True
+) -> Grads:
+    """Gradients of a scalar loss through the run that made `tape`.
+
+    Args:
+        tape: from `lstm_forward`; it is used up, its gates become their gradients.
+        dy: the loss's gradient with respect to y, in y's shape, or None; its values at skipped
+            positions do not matter.
+        dh, dc: (B, H) gradients with respect to the final state, or None.
+        into: arrays (d_kernel, d_recurrent_kernel, d_bias) that the weights' gradients are added
+            to, or None for new ones.
+        need_dx: False leaves out the gradient of x, which then is None.
+
+    Returns:
+        Grads(x, kernel, recurrent_kernel, bias, h0, c0); x is 0 at skipped positions.
+    """
+    if tape.saved is None:
+        raise ValueError("tape: expected one that no lstm_backward has used, got a used one")
+    weights = tape.weights
+    dtype, units = weights.kernel.dtype, len(weights.recurrent_kernel)
+    if dy is not None:
+        dy = float_array("dy", dy, dtype)
+        check_shape("dy", dy, tape.y_shape)
+    batch = tape.batch
+    dh = _state("dh", dh, batch, units, dtype)
+    dc = _state("dc", dc, batch, units, dtype)
+    if into is None:
+        into = [None if w is None else np.zeros_like(w) for w in weights]
+    saved, tape.saved = tape.saved, None
+    dx, dh0, dc0 = tape.backend.lstm_backward(saved, dy, dh, dc, *into, need_dx=need_dx)
+    return Grads(dx, *into, dh0, dc0)
+
+
+class Packed:
+    """Weights that are checked and laid out once, for serving: `pack(...)` makes one.
+
+    Immutable, and safe to share among threads. Calling it is `lstm` without the weights.
+    """
+
+    def __init__(self, weights: _Weights):
+        self._weights = weights
+
+    def __call__(
+        self, x: Any, initial_state: Any = None, lengths: Any = None, reverse: bool = False, *,
+        mask: Any = None, time_major: bool = False, backend: str | None = None,
+    ) -> tuple[Array, State]:  # fmt: skip
+        """y, (h, c) as `lstm` gives them."""
+        y, state, _, _ = _run(self._weights, x, initial_state, lengths, mask, reverse, time_major,
+                              None, "tanh", "sigmoid", backend, keep=False)  # fmt: skip
+        return y, state
+
+
+def pack(kernel: Any, recurrent_kernel: Any, bias: Any = None) -> Packed:
+    """A handle that runs the LSTM with a copy of these weights, for inference."""
+    weights = _check_weights(kernel, recurrent_kernel, bias)
+    return Packed(_Weights(*(None if w is None else w.copy() for w in weights)))

@@ -1,0 +1,35 @@
+/* The vocabulary in AVX-512: 16 floats.  Every word does one IEEE operation per lane. */
+typedef float real;
+typedef __m512 vec;
+typedef __mmask16 mask;
+#define LANES 16
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE mask first(ptrdiff_t n) { return (mask)((1u << n) - 1u); } /* n < 16 */
+
+INLINE vec v_set(real a) { return _mm512_set1_ps(a); }
+INLINE vec v_load(const real *p) { return _mm512_loadu_ps(p); }
+INLINE void v_store(real *p, vec a) { _mm512_storeu_ps(p, a); }
+INLINE vec v_load_first(const real *p, ptrdiff_t n) { return _mm512_maskz_loadu_ps(first(n), p); }
+INLINE void v_store_first(real *p, vec a, ptrdiff_t n) { _mm512_mask_storeu_ps(p, first(n), a); }
+
+INLINE vec v_add(vec a, vec b) { return _mm512_add_ps(a, b); }
+INLINE vec v_sub(vec a, vec b) { return _mm512_sub_ps(a, b); }
+INLINE vec v_mul(vec a, vec b) { return _mm512_mul_ps(a, b); }
+INLINE vec v_div(vec a, vec b) { return _mm512_div_ps(a, b); }
+INLINE vec v_sqrt(vec a) { return _mm512_sqrt_ps(a); }
+INLINE vec v_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }   /*  ab + c */
+INLINE vec v_fnma(vec a, vec b, vec c) { return _mm512_fnmadd_ps(a, b, c); } /* -ab + c */
+
+/* min and max give b when either is NaN: put the constant first and NaN passes through */
+INLINE vec v_min(vec a, vec b) { return _mm512_min_ps(a, b); }
+INLINE vec v_max(vec a, vec b) { return _mm512_max_ps(a, b); }
+INLINE mask v_less(vec a, vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+INLINE vec v_select(mask m, vec a, vec b) { return _mm512_mask_blend_ps(m, b, a); } /* m ? a : b */
+INLINE vec v_abs(vec a) { return _mm512_abs_ps(a); }
+INLINE vec v_round(vec a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT); }
+
+/* a 2^n for whole n in -252 .. 254, rounded once where the result is subnormal */
+INLINE vec v_scale(vec a, vec n) { return _mm512_scalef_ps(a, n); }
+/* a 2^n for whole n in -126 .. 127 */
+INLINE vec v_scale_normal(vec a, vec n) { return _mm512_scalef_ps(a, n); }

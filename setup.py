@@ -1,0 +1,73 @@
+"""The compiled part: C kernels (csrc/) and the Cython modules above them (clstm/_kernels/).
+
+CLSTM_NO_OPENMP=1 builds without OpenMP; CLSTM_DEBUG=1 checks every index in the Cython modules.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from glob import glob
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+DEBUG = os.environ.get("CLSTM_DEBUG") == "1"
+# -ffp-contract=off: the compiler adds no FMA of its own, so results do not depend on it
+FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
+FLAGS += ["-Wall", "-Wextra"]
+
+
+def openmp_flags(compiler):
+    """The first of the usual OpenMP flags with which a program compiles and links, else none."""
+    if os.environ.get("CLSTM_NO_OPENMP") == "1":
+        return []
+    program = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "probe.c")
+        source.write_text(program)
+        for flag in ("-fopenmp", "-fopenmp=libgomp"):
+            command = [*compiler, flag, str(source), "-o", str(Path(folder, "probe"))]
+            if subprocess.run(command, capture_output=True).returncode == 0:
+                return [flag]
+    print("clstm: this compiler has no OpenMP; building for one thread", file=sys.stderr)
+    return []
+
+
+class BuildKernels(build_ext):
+    def build_extensions(self):
+        openmp = openmp_flags(self.compiler.compiler)
+        for extension in self.extensions:
+            extension.extra_compile_args = FLAGS + openmp
+            extension.extra_link_args = openmp
+        super().build_extensions()
+
+
+def extension(name):
+    sources = [f"clstm/_kernels/{name}.pyx"]
+    if name == "_dispatch":
+        sources += ["csrc/dispatch.c", *sorted(glob("csrc/isa/*.c"))]
+    return Extension(
+        f"clstm._kernels.{name}",
+        sources,
+        include_dirs=["csrc"],
+        depends=[p for p in glob("csrc/**/*", recursive=True) if p.endswith((".h", ".inc"))],
+    )
+
+
+directives = {
+    "language_level": 3,
+    "boundscheck": DEBUG,
+    "wraparound": False,
+    "initializedcheck": DEBUG,
+    "cdivision": True,
+    "embedsignature": True,
+    "freethreading_compatible": True,
+}
+names = ["_dispatch", "_parallel", "_pointwise", "_optim", "_blas", "_lstm_blas"]
+setup(
+    ext_modules=cythonize([extension(name) for name in names], compiler_directives=directives),
+    cmdclass={"build_ext": BuildKernels},
+)
