@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._kernels import _lstm_blas
-from ._kernels._blas import matmul  # noqa: F401 - part of the backend's interface
+from ._kernels._blas import groups, matmul  # noqa: F401 - matmul is part of the interface
 from ._steps import Steps, plan
 
 Array = np.ndarray
@@ -50,7 +50,8 @@ def lstm_forward(
     """
     batch, time = (x.shape[1], x.shape[0]) if time_major else x.shape[:2]
     units = len(recurrent_kernel)
-    steps = plan(batch, time, mask, reverse, time_major)
+    work = batch * time * 4 * units * (x.shape[2] + units)
+    steps = plan(batch, time, mask, reverse, time_major, max(1, min(batch, groups(work))))
     y = (np.empty if steps.full else np.zeros)((*x.shape[:2], units), x.dtype)
     h, c0 = _rows(h, steps), _rows(c, steps)
     c = c0.copy()
@@ -58,7 +59,7 @@ def lstm_forward(
         recurrent_mask = _rows(recurrent_mask, steps)
     kept = _FORWARD[x.dtype](
         x.reshape(-1, x.shape[2]), kernel, recurrent_kernel, bias, h, c, recurrent_mask,
-        y.reshape(-1, units), steps.counts, steps.index, steps.in_place, keep)  # fmt: skip
+        y.reshape(-1, units), *steps[1:6], keep)  # fmt: skip
     saved = None
     if keep:
         saved = Saved(kernel, recurrent_kernel, recurrent_mask, c0, steps, x.shape, kept)
@@ -77,8 +78,8 @@ def lstm_backward(
         dx = (np.empty if steps.full else np.zeros)(saved.shape, dh.dtype)
     _BACKWARD[dh.dtype](
         *saved.kept, saved.c0, saved.kernel, saved.recurrent_kernel, saved.recurrent_mask,
-        None if dy is None else dy.reshape(-1, units), dh, dc, steps.counts, steps.index,
-        steps.in_place, d_kernel, d_recurrent, d_bias,
+        None if dy is None else dy.reshape(-1, units), dh, dc, *steps[1:6], d_kernel, d_recurrent,
+        d_bias,
         None if dx is None else dx.reshape(-1, saved.shape[2]))  # fmt: skip
     return dx, _unrows(dh, steps), _unrows(dc, steps)
 

@@ -104,7 +104,7 @@ def register(kind: str, *aliases: str) -> Callable[[C], C]:
             raise ValueError(f"{kind} class name {name!r} is taken by {classes[name]!r}")
         cls.kind = kind
         classes[name] = cls
-        for alias_name in (name, _snake_case(name), name.lower(), *aliases):
+        for alias_name in (name, snake_case(name), name.lower(), *aliases):
             alias(kind, alias_name, cls)
         return cls
 
@@ -215,7 +215,7 @@ def _names(kind: str) -> dict[str, tuple[type[Configurable], dict[str, Any]]]:
     return _NAMES[kind]
 
 
-def _snake_case(name: str) -> str:
+def snake_case(name: str) -> str:
     """GlorotUniform -> glorot_uniform, AUC -> auc."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 

@@ -1,9 +1,11 @@
-"""Which cells of a ragged batch are computed, and in which order.
+"""Which cells of a ragged batch are computed, by which thread and in which order.
 
-A batch of B rows and T positions has some valid positions in every row, any pattern of them. Rows
-are visited longest first, so that step s works on the first counts[s] rows and the active block
-shrinks; nothing is computed for the other positions. With offset[s] = counts[0] + .. +
-counts[s-1], packed row p = offset[s] + r is batch row order[r] at its s-th valid position.
+The rows of a batch (B, T) are dealt out to groups, one for each thread. Within a group rows are
+visited longest first, so that step s works on the group's first counts[s] rows and the active
+block shrinks; positions that are not valid (any pattern of them) are not computed.
+
+Packed row p of a run is one (row, position): groups one after the other, in each group steps one
+after the other, in each step the rows that are active.
 """
 
 from __future__ import annotations
@@ -14,34 +16,62 @@ import numpy as np
 
 
 class Steps(NamedTuple):
-    order: np.ndarray | None  # (B,) batch row of each packed row; None where that changes nothing
-    counts: np.ndarray  # (S,) active rows of each step, never increasing
-    index: np.ndarray  # (N,) place of each packed row among the B T positions of x, N = sum(counts)
+    order: np.ndarray | None  # (B,) batch rows, group after group; None if that is 0, 1, 2, ...
+    rows: np.ndarray  # (G + 1,) where each group's rows begin in `order`
+    starts: np.ndarray  # (G + 1,) where each group's packed rows begin
+    counts: np.ndarray  # (G, S) active rows of each group at each step, never increasing
+    index: np.ndarray  # (N,) place of each packed row among the B T positions of x
     in_place: bool  # index is 0, 1, 2, ...: x is already packed
     full: bool  # every position is valid
 
 
-def plan(batch: int, time: int, mask: np.ndarray | None, reverse: bool, time_major: bool) -> Steps:
-    """Steps of a (B, T) batch (T, B if time_major) whose valid positions are `mask` (B, T), or all.
+def plan(batch: int, time: int, mask: np.ndarray | None, reverse: bool, time_major: bool,
+         groups: int) -> Steps:  # fmt: skip
+    """Steps of a (B, T) batch, (T, B) if time_major, whose valid positions are `mask` (B, T).
 
-    `reverse` visits every row's valid positions from the last to the first.
+    No mask: all are. `reverse` visits every row's valid positions from the last to the first.
     """
     row_stride, time_stride = (1, batch) if time_major else (time, 1)
-    if mask is None or mask.all():
-        positions = np.arange(time - 1, -1, -1) if reverse else np.arange(time)
-        index = positions[:, None] * time_stride + np.arange(batch) * row_stride
-        in_place = not (reverse and time > 1) and (time_major or batch == 1 or time == 1)
-        counts = np.full(time, batch, np.intp)
-        return Steps(None, counts, index.ravel(), in_place, True)
+    full = mask is None or bool(mask.all())
+    if full:
+        order = None
+        rows = np.arange(groups + 1) * batch // groups
+        sizes = np.diff(rows)
+        counts = np.broadcast_to(sizes[:, None], (groups, time)).astype(np.intp)
+        places = np.arange(time - 1, -1, -1)[:, None] if reverse else np.arange(time)[:, None]
+        places = places * time_stride + np.arange(batch) * row_stride  # (T, B)
+        index = (
+            places.ravel()
+            if groups == 1
+            else np.concatenate([places[:, a:b].ravel() for a, b in zip(rows, rows[1:])])
+        )
+        starts = rows * time
+    else:
+        longest_first = np.argsort(-mask.sum(axis=1), kind="stable")
+        members = [longest_first[g::groups] for g in range(groups)]
+        packed = [_pack(mask[m], reverse) for m in members]
+        order = np.concatenate(members)
+        rows = np.cumsum([0, *map(len, members)])
+        starts = np.cumsum([0, *(len(row) for row, _, _ in packed)])
+        counts = np.zeros((groups, max(len(c) for _, _, c in packed)), np.intp)
+        for g, (_, _, c) in enumerate(packed):
+            counts[g, : len(c)] = c
+        index = np.concatenate(
+            [
+                m[row] * row_stride + position * time_stride
+                for m, (row, position, _) in zip(members, packed)
+            ]
+        )
+    in_place = bool((index == np.arange(index.size)).all())
+    return Steps(order, rows, starts, counts, index, in_place, full)
+
+
+def _pack(mask: np.ndarray, reverse: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(row, position) of each packed row, and the counts, of one group's mask, longest row first."""
     lengths = mask.sum(axis=1)
-    order = np.argsort(-lengths, kind="stable")
-    row, position = np.nonzero(mask[order])  # by row, then by position
-    lengths = lengths[order]
+    row, position = np.nonzero(mask)  # by row, then by position
     rank = np.arange(row.size) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     if reverse:
         rank = np.repeat(lengths, lengths) - 1 - rank
-    counts = np.bincount(rank)
-    packed = (np.cumsum(counts) - counts)[rank] + row
-    index = np.empty(row.size, np.intp)
-    index[packed] = order[row] * row_stride + position * time_stride
-    return Steps(order, counts, index, False, False)
+    by_step = np.lexsort((row, rank))
+    return row[by_step], position[by_step], np.bincount(rank)

@@ -103,7 +103,7 @@ class Loss(Configurable):
             counted = t != self.ignore_class
             keep = counted if keep is None else keep & counted
         if keep is not None:
-            share = np.count_nonzero(keep) / keep.size
+            share = int(np.count_nonzero(keep)) / keep.size
             weights = keep.astype(p.dtype)
             t = np.where(keep.reshape(keep.shape + (1,) * (t.ndim - keep.ndim)), t, t.dtype.type(0))
         if sample_weight is not None:
@@ -308,9 +308,7 @@ class Huber(Loss):
 def get(identifier: Any) -> Loss | None:
     """Returns the loss for None, a name ("mse"), a config dict or an instance.
 
-    Raises:
-        ValueError: unknown name or malformed dict.
-        TypeError: any other type.
+    ValueError for an unknown name or a malformed dict, TypeError for any other type.
     """
     return _serialize.get("loss", identifier)
 
@@ -336,7 +334,7 @@ def task(y_shape: Sequence[int | None], output_shape: Sequence[int | None]) -> s
     return "categorical"
 
 
-def to_float(name: str, value: ArrayLike, dtype: DTypeLike = None) -> Array:
+def to_float(name: str, value: ArrayLike, dtype: DTypeLike | None = None) -> Array:
     """The argument `name` as a C-ordered array of `dtype`, or of its own if float32 or float64."""
     array = np.asarray(value, order="C")
     if array.dtype == dtype or (dtype is None and array.dtype.char in "fd"):
@@ -369,12 +367,14 @@ def leading(name: str, value: ArrayLike, shape: tuple[int, ...], dtype: DTypeLik
 def _class_numbers(t: Array, classes: int) -> NDArray[np.intp]:
     """The labels flattened; whole numbers in [0, classes) or ValueError."""
     flat = t.ravel()
-    with np.errstate(invalid="ignore"):
-        numbers = flat.astype(np.intp, copy=False)
+    if flat.dtype.kind == "f":
+        with np.errstate(invalid="ignore"):  # NaN and infinity become numbers that differ
+            numbers = flat.astype(np.intp)
+        whole = np.array_equal(numbers, flat)
+    else:
+        numbers, whole = flat.astype(np.intp, copy=False), True
     # Seen as unsigned, negative numbers are beyond every class: one reduction checks both ends.
-    if (flat.dtype.kind == "f" and not np.array_equal(numbers, flat)) or (
-        np.maximum.reduce(numbers.view(np.uintp)) >= classes
-    ):
+    if not whole or np.maximum.reduce(numbers.view(np.uintp)) >= classes:
         wrong = flat[(numbers != flat) | (numbers < 0) | (numbers >= classes)][0]
         raise ValueError(
             f"y_true must hold whole numbers in [0, {classes}), one per class of y_pred, "

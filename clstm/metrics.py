@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from clstm import _serialize
-from clstm._serialize import Configurable, register
+from clstm._serialize import Configurable, register, snake_case
 from clstm.losses import align, leading, task
 
 Array = NDArray[Any]
@@ -27,13 +27,14 @@ class Metric(Configurable):
     C classes.
 
     Args:
-        name: str, the key under which the value is reported.
+        name: str, the key under which the value is reported. Default None: the class's name in
+            snake_case, such as "binary_accuracy".
     """
 
     kind = "metric"
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str | None = None) -> None:
+        self.name = snake_case(type(self).__name__) if name is None else name
         self.reset_state()
 
     def update_state(
@@ -62,14 +63,7 @@ class Metric(Configurable):
 
 @register("metric")
 class Mean(Metric):
-    """Weighted mean of values, such as the losses of batches weighted by their rows.
-
-    Args:
-        name: str. Default "mean".
-    """
-
-    def __init__(self, name: str = "mean") -> None:
-        super().__init__(name)
+    """Weighted mean of values, such as the losses of batches weighted by their rows."""
 
     def update_state(  # type: ignore[override]
         self, values: ArrayLike, sample_weight: ArrayLike | None = None
@@ -86,7 +80,7 @@ class Mean(Metric):
         """
         if isinstance(values, float):
             weight = 1.0 if sample_weight is None else float(sample_weight)  # type: ignore[arg-type]
-            self.total += values * weight
+            self.total += float(values) * weight
             self.count += weight
             return
         array = np.asarray(values, np.float64)
@@ -103,14 +97,13 @@ class Mean(Metric):
                 total = float(np.count_nonzero(values))
             else:
                 total = float(np.add.reduce(values, axis=None, dtype=np.float64))
-            if rows:
-                self.total += total * (rows / values.size)
-            self.count += rows
-            return
-        weights = leading("sample_weight", sample_weight, values.shape, np.float64)
-        share = rows / values.size if rows else 0.0
-        self.total += float((values * weights).sum()) * share
-        self.count += float(weights.sum()) * (rows / weights.size if rows else 0.0)
+            count = float(rows)
+        else:
+            weights = leading("sample_weight", sample_weight, values.shape, np.float64)
+            total = float((values * weights).sum())
+            count = float(weights.sum()) * (rows / max(weights.size, 1))
+        self.total += total * (rows / max(values.size, 1))
+        self.count += count
 
     def result(self) -> float:
         return self.total / self.count if self.count else 0.0
@@ -123,7 +116,7 @@ class Mean(Metric):
 class _MeanOfValues(Mean):
     """The mean of one value per element, which `_values` computes."""
 
-    def update_state(  # type: ignore[override]
+    def update_state(
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> None:
         self._add(self._values(np.asarray(y_true), np.asarray(y_pred)), sample_weight)
@@ -137,11 +130,11 @@ class BinaryAccuracy(_MeanOfValues):
     """Share of elements with (y_pred > threshold) == y_true.
 
     Args:
-        name: str. Default "binary_accuracy".
+        name: as in `Metric`.
         threshold: float. Default 0.5.
     """
 
-    def __init__(self, name: str = "binary_accuracy", *, threshold: float = 0.5) -> None:
+    def __init__(self, name: str | None = None, *, threshold: float = 0.5) -> None:
         super().__init__(name)
         self.threshold = threshold
 
@@ -151,14 +144,7 @@ class BinaryAccuracy(_MeanOfValues):
 
 @register("metric")
 class CategoricalAccuracy(_MeanOfValues):
-    """Share of elements whose largest y_pred is where the largest y_true is.
-
-    Args:
-        name: str. Default "categorical_accuracy".
-    """
-
-    def __init__(self, name: str = "categorical_accuracy") -> None:
-        super().__init__(name)
+    """Share of elements whose largest y_pred is where the largest y_true is."""
 
     def _values(self, t: Array, p: Array) -> Array:
         if t.shape != p.shape:
@@ -171,13 +157,7 @@ class SparseCategoricalAccuracy(_MeanOfValues):
     """Share of elements whose largest y_pred is at the class number y_true.
 
     y_true is (B,) or (B, T), or has a last dimension of 1 more.
-
-    Args:
-        name: str. Default "sparse_categorical_accuracy".
     """
-
-    def __init__(self, name: str = "sparse_categorical_accuracy") -> None:
-        super().__init__(name)
 
     def _values(self, t: Array, p: Array) -> Array:
         return p.argmax(axis=-1) == align("y_true", t, p.shape[:-1])
@@ -185,14 +165,7 @@ class SparseCategoricalAccuracy(_MeanOfValues):
 
 @register("metric", "mse", "MSE")
 class MeanSquaredError(_MeanOfValues):
-    """Mean of (y_pred - y_true)^2.
-
-    Args:
-        name: str. Default "mean_squared_error".
-    """
-
-    def __init__(self, name: str = "mean_squared_error") -> None:
-        super().__init__(name)
+    """Mean of (y_pred - y_true)^2."""
 
     def _values(self, t: Array, p: Array) -> Array:
         error = p - align("y_true", t, p.shape)
@@ -201,26 +174,21 @@ class MeanSquaredError(_MeanOfValues):
 
 @register("metric", "mae", "MAE")
 class MeanAbsoluteError(_MeanOfValues):
-    """Mean of |y_pred - y_true|.
-
-    Args:
-        name: str. Default "mean_absolute_error".
-    """
-
-    def __init__(self, name: str = "mean_absolute_error") -> None:
-        super().__init__(name)
+    """Mean of |y_pred - y_true|."""
 
     def _values(self, t: Array, p: Array) -> Array:
         return np.abs(p - align("y_true", t, p.shape))
 
 
 class _PositivesShare(Metric):
-    """Weight of the true positives over the weight of a set of elements."""
+    """Weight of the true positives over that of all predicted positives or all positive labels."""
 
-    def __init__(self, name: str, thresholds: float | None) -> None:
-        super().__init__(name)
+    _of_predicted: bool
+
+    def __init__(self, thresholds: float | None = None, *, name: str | None = None) -> None:
         if thresholds is not None and not 0.0 <= thresholds <= 1.0:
             raise ValueError(f"thresholds must be a number in [0, 1], received {thresholds}")
+        super().__init__(name)
         self.thresholds = thresholds
 
     def update_state(
@@ -229,17 +197,14 @@ class _PositivesShare(Metric):
         p = np.asarray(y_pred)
         positive = align("y_true", np.asarray(y_true), p.shape).astype(np.bool_)
         predicted = p > (0.5 if self.thresholds is None else self.thresholds)
-        hits, among = positive & predicted, self._among(positive, predicted)
+        hits, among = positive & predicted, predicted if self._of_predicted else positive
         if sample_weight is None:
-            self.true_positives += np.count_nonzero(hits)
-            self.total += np.count_nonzero(among)
+            self.true_positives += int(np.count_nonzero(hits))
+            self.total += int(np.count_nonzero(among))
         else:
             weights = leading("sample_weight", sample_weight, p.shape, np.float64)
             self.true_positives += float((hits * weights).sum())
             self.total += float((among * weights).sum())
-
-    def _among(self, positive: Array, predicted: Array) -> Array:
-        raise NotImplementedError
 
     def result(self) -> float:
         return self.true_positives / self.total if self.total else 0.0
@@ -255,36 +220,20 @@ class Precision(_PositivesShare):
 
     Args:
         thresholds: float in [0, 1], or None (default): 0.5.
-        name: str. Default "precision".
+        name: as in `Metric`.
 
     Raises:
         ValueError: thresholds outside [0, 1].
     """
 
-    def __init__(self, thresholds: float | None = None, *, name: str = "precision") -> None:
-        super().__init__(name, thresholds)
-
-    def _among(self, positive: Array, predicted: Array) -> Array:
-        return predicted
+    _of_predicted = True
 
 
 @register("metric")
 class Recall(_PositivesShare):
-    """True positives / positive labels; a positive is predicted where y_pred > thresholds.
+    """True positives / positive labels. Arguments and errors are those of `Precision`."""
 
-    Args:
-        thresholds: float in [0, 1], or None (default): 0.5.
-        name: str. Default "recall".
-
-    Raises:
-        ValueError: thresholds outside [0, 1].
-    """
-
-    def __init__(self, thresholds: float | None = None, *, name: str = "recall") -> None:
-        super().__init__(name, thresholds)
-
-    def _among(self, positive: Array, predicted: Array) -> Array:
-        return positive
+    _of_predicted = False
 
 
 @register("metric")
@@ -299,13 +248,15 @@ class AUC(Metric):
     Args:
         num_thresholds: int >= 2, n. Default 200.
         curve: "ROC" (default) or "PR".
-        name: str. Default "auc".
+        name: as in `Metric`.
 
     Raises:
         ValueError: an argument is none of these.
     """
 
-    def __init__(self, num_thresholds: int = 200, curve: str = "ROC", *, name: str = "auc") -> None:
+    def __init__(
+        self, num_thresholds: int = 200, curve: str = "ROC", *, name: str | None = None
+    ) -> None:
         if num_thresholds < 2:
             raise ValueError(f"num_thresholds must be >= 2, received {num_thresholds}")
         if curve not in ("ROC", "PR"):
@@ -357,9 +308,7 @@ class AUC(Metric):
 def get(identifier: Any) -> Metric | None:
     """Returns the metric for None, a name ("auc"), a config dict or an instance.
 
-    Raises:
-        ValueError: unknown name or malformed dict.
-        TypeError: any other type.
+    ValueError for an unknown name or a malformed dict, TypeError for any other type.
     """
     return _serialize.get("metric", identifier)
 
@@ -386,20 +335,21 @@ def resolve(
         ValueError: unknown name or malformed dict.
         TypeError: any other type, None included.
     """
-    if identifier is None:
-        raise TypeError("expected a metric as a name, a config dict or an instance, received None")
     if not isinstance(identifier, str):
-        return get(identifier)
-    if identifier.lower() not in ("accuracy", "acc"):
         metric = get(identifier)
-    else:
+        if metric is None:
+            raise TypeError("expected a metric as a name, a dict or an instance, received None")
+        return metric
+    if identifier.lower() in ("accuracy", "acc"):
         kind = task(y_shape, output_shape)
-        metric = get(kind + "_accuracy")
         if kind == "binary" and getattr(loss, "from_logits", False):
             warnings.warn(
                 f"metric {identifier!r} compares logits with 0.5, as in Keras; for the accuracy "
                 "of the probabilities pass BinaryAccuracy(threshold=0.0)",
                 stacklevel=2,
             )
+        metric = get(kind + "_accuracy")
+    else:
+        metric = get(identifier)
     metric.name = identifier
     return metric

@@ -1,8 +1,12 @@
 """The one door to BLAS: SciPy's, through cython_blas.
 
-Threaded GEMMs that run at the same time gave wrong numbers before OpenBLAS 0.3.33 (its issue
-5836), so all work here is done inside `with exclusive:`, one call at a time in a process.
+OpenBLAS's own threads beside an OpenMP team cost up to ten times the work, and threaded GEMMs that
+run at the same time gave wrong numbers before OpenBLAS 0.3.33 (its issue 5836). So BLAS works here
+on one thread, called by each thread of our team for a share of its own, inside `with exclusive:`;
+where BLAS is not OpenBLAS it keeps its threads and our team is one thread.
 """
+
+from cython.parallel cimport prange
 
 import ctypes
 import os
@@ -11,9 +15,10 @@ import threading
 from scipy.linalg import cython_blas
 from scipy.linalg.cython_blas cimport dgemm, sgemm
 
-from ._parallel import get_threads
+from ._parallel cimport team
 
 cdef enum:
+    GRAIN = 1 << 20  # multiplications that make a second thread worth waking
     LARGEST = 2147483647  # cython_blas counts in 32-bit ints
 
 
@@ -42,18 +47,30 @@ def check_sizes(*sizes: int) -> None:
 def matmul(const real[:, ::1] a, const real[:, ::1] b, real[:, ::1] out,
            bint transpose_a=False, bint transpose_b=False, bint accumulate=False):
     """out = op(a) op(b), or out += with `accumulate`; op transposes where asked."""
-    cdef Py_ssize_t M = out.shape[0], N = out.shape[1]
+    cdef Py_ssize_t M = out.shape[0], N = out.shape[1], g, m, n, rows, columns
     cdef Py_ssize_t K = a.shape[0] if transpose_a else a.shape[1]
-    check_sizes(a.shape[0], a.shape[1], b.shape[0], b.shape[1])
-    if M == 0 or N == 0:
-        return
-    if K == 0:
+    cdef Py_ssize_t lda = a.shape[1], ldb = b.shape[1]
+    cdef real beta = 1 if accumulate else 0
+    check_sizes(M, N, K)
+    if M == 0 or N == 0 or K == 0:
         if not accumulate:
             out[:, :] = 0
         return
+    # each thread has rows or columns of its own, whichever there are more of
+    cdef int size = threads(M * N * K)
     with exclusive, nogil:
-        gemm(transpose_a, transpose_b, M, N, K, &a[0, 0], a.shape[1], &b[0, 0], b.shape[1],
-             <real>(1 if accumulate else 0), &out[0, 0], N)
+        for g in prange(size, num_threads=size, schedule="static"):
+            if M >= N:
+                m = M * g // size
+                rows = M * (g + 1) // size - m
+                gemm(transpose_a, transpose_b, rows, N, K,
+                     &a[0, 0] + (m if transpose_a else m * lda), lda, &b[0, 0], ldb, beta,
+                     &out[0, 0] + m * N, N)
+            else:
+                n = N * g // size
+                columns = N * (g + 1) // size - n
+                gemm(transpose_a, transpose_b, M, columns, K, &a[0, 0], lda,
+                     &b[0, 0] + (n * ldb if transpose_b else n), ldb, beta, &out[0, 0] + n, N)
 
 
 def _symbol(name, restype, *argtypes):
@@ -77,8 +94,20 @@ def description() -> str:
     return _get_config().decode().strip() if _get_config else "BLAS of SciPy (not OpenBLAS)"
 
 
+cdef bint _single = _set_num_threads is not None
+
+
+cdef int threads(Py_ssize_t work) noexcept nogil:
+    return team(work, GRAIN) if _single else 1
+
+
+def groups(work: int) -> int:
+    """Threads that should share a job of `work` multiplications."""
+    return threads(work)
+
+
 class _Exclusive:
-    """One BLAS user at a time, with no more BLAS threads than clstm may use."""
+    """One clstm call at a time in BLAS, and BLAS on one thread meanwhile."""
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -86,9 +115,9 @@ class _Exclusive:
 
     def __enter__(self):
         self._lock.acquire()
-        if _set_num_threads and _get_num_threads() > get_threads():
+        if _set_num_threads and _get_num_threads() > 1:
             self._restore = _get_num_threads()
-            _set_num_threads(get_threads())
+            _set_num_threads(1)
 
     def __exit__(self, *error):
         if self._restore:
