@@ -1,3 +1,62 @@
-"""clstm: LSTM networks for CPUs."""
+"""clstm: LSTM networks for CPUs.
+
+    from clstm import Sequential, LSTM, Dense
+
+The words are Keras's; `clstm.functional` has the LSTM as pure functions on arrays.
+"""
 
 __version__ = "0.1.0"
+
+try:
+    from ._kernels import _dispatch  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "clstm's compiled kernels are missing beside " + __file__ + ": start Python outside the "
+        "source folder to use the installed clstm, or build in place with `pip install -e .`"
+    ) from error
+
+from . import (
+    activations,
+    callbacks,
+    config,
+    constraints,
+    datasets,
+    functional,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    optimizers,
+    random,
+    regularizers,
+    schedules,
+)
+from ._serialize import register
+from .io.model_file import load_model
+from .layers import (
+    LSTM,
+    Activation,
+    Add,
+    Bidirectional,
+    Concatenate,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    Input,
+    Layer,
+    LayerNormalization,
+    Masking,
+    Reshape,
+    TimeDistributed,
+)
+from .models import Model, Sequential
+from .random import set_seed
+
+__all__ = [
+    "LSTM", "Activation", "Add", "Bidirectional", "Concatenate", "Dense", "Dropout", "Embedding",
+    "Flatten", "Input", "Layer", "LayerNormalization", "Masking", "Model", "Reshape", "Sequential",
+    "TimeDistributed", "activations", "callbacks", "config", "constraints", "datasets",
+    "functional", "initializers", "layers", "load_model", "losses", "metrics", "optimizers",
+    "random", "register", "regularizers", "schedules", "set_seed",
+]  # fmt: skip

@@ -79,3 +79,33 @@ def mask_array(
         bad = lengths[(lengths < 0) | (lengths > time)][0]
         raise ValueError(f"lengths: expected 0 .. {time} (the time steps of x), got {bad}")
     return np.arange(time) < lengths[:, None]
+
+
+def positive(name: str, value: Any) -> int:
+    """`value` as an int of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name}: expected an int, got {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"{name}: expected at least 1, got {value}")
+    return int(value)
+
+
+def fraction(name: str, value: Any) -> float:
+    """`value` as a float in 0 <= value < 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
+    if not 0 <= value < 1:
+        raise ValueError(f"{name}: expected 0 <= {name} < 1, got {value}")
+    return float(value)
+
+
+def copy_into(targets: Sequence[np.ndarray], weights: Sequence[Any]) -> None:
+    """Copy `weights` into `targets`; ValueError, before any copy, if a number or shape differs."""
+    if len(weights) != len(targets):
+        raise ValueError(f"weights: expected {len(targets)} arrays, got {len(weights)}")
+    arrays = []
+    for k, (weight, target) in enumerate(zip(weights, targets, strict=True)):
+        arrays.append(float_array(f"weights[{k}]", weight, target.dtype))
+        check_shape(f"weights[{k}]", arrays[-1], target.shape)
+    for array, target in zip(arrays, targets, strict=True):
+        target[...] = array

@@ -69,7 +69,7 @@ class Configurable:
         Raises:
             ValueError: an argument is unknown, missing or refused by the constructor.
         """
-        known = _parameters(cls)
+        known = _parameters(cls)  # type: ignore[arg-type]
         unknown = sorted(str(key) for key in config if key not in known)
         if unknown:
             raise ValueError(
@@ -81,7 +81,7 @@ class Configurable:
         arguments = {name: _decode(value) for name, value in config.items()}
         try:
             return cls(**arguments)
-        except (TypeError, AttributeError) as error:
+        except (TypeError, AttributeError, LookupError, ArithmeticError) as error:
             raise ValueError(f"config of {cls.__name__} does not fit it: {error}") from error
 
 

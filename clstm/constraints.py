@@ -128,5 +128,5 @@ def get(identifier: Any) -> Constraint | None:
 
 def _norms(w: NDArray[Any], axis: int | Sequence[int]) -> NDArray[Any]:
     """Euclidean norms along `axis`, which is kept with length 1."""
-    axes = axis if isinstance(axis, int) else tuple(axis)
+    axes = tuple(axis) if isinstance(axis, Sequence) else axis
     return np.sqrt(np.square(w).sum(axis=axes, keepdims=True))

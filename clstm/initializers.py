@@ -111,13 +111,7 @@ class Identity(Initializer):
 
 @register("initializer", "normal")
 class RandomNormal(Initializer):
-    """Normal distribution.
-
-    Args:
-        mean: float. Default 0.
-        stddev: float. Default 0.05.
-        seed: int or None (default).
-    """
+    """Normal distribution: mean (default 0), stddev (default 0.05), seed (int or None)."""
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
         super().__init__(seed)
@@ -130,13 +124,7 @@ class RandomNormal(Initializer):
 
 @register("initializer")
 class TruncatedNormal(RandomNormal):
-    """Normal distribution whose values beyond 2 stddev from the mean are drawn again.
-
-    Args:
-        mean: float. Default 0.
-        stddev: float, before truncation. Default 0.05.
-        seed: int or None (default).
-    """
+    """`RandomNormal` whose values beyond 2 stddev from the mean are drawn again."""
 
     def _draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Float64s:
         return self.mean + self.stddev * _truncated_normal(shape, rng)
@@ -144,13 +132,7 @@ class TruncatedNormal(RandomNormal):
 
 @register("initializer", "uniform")
 class RandomUniform(Initializer):
-    """Uniform distribution on [minval, maxval).
-
-    Args:
-        minval: float. Default -0.05.
-        maxval: float. Default 0.05.
-        seed: int or None (default).
-    """
+    """Uniform distribution on [minval, maxval), by default [-0.05, 0.05); seed int or None."""
 
     def __init__(
         self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from clstm import _serialize
+from clstm._arrays import FLOATS, float_array, numbers
 from clstm._serialize import Configurable, register
 
 _EPSILON = 1e-7  # probabilities are clipped to [_EPSILON, 1 - _EPSILON]
@@ -52,7 +53,7 @@ class Loss(Configurable):
 
         Args:
             y_true: labels, of y_pred's shape up to a last dimension of 1; any real dtype.
-            y_pred: (B, F) or (B, T, F), float32 or float64.
+            y_pred: (B, F) or (B, T, F), float32 or float64; other numbers become float32.
             sample_weight: (B,) or (B, T), factors of the rows' or the steps' losses.
             mask: (B,) or (B, T) bool; where it is False, y_true may hold anything.
 
@@ -64,7 +65,9 @@ class Loss(Configurable):
             TypeError: an argument is not numeric.
             ValueError: shapes do not fit, or y_true has NaN or impossible labels.
         """
-        p = to_float("y_pred", y_pred)
+        float32, float64 = FLOATS
+        own = getattr(y_pred, "dtype", None)
+        p = float_array("y_pred", y_pred, float64 if own == float64 else float32)
         if p.size == 0 or p.ndim == 0:
             raise ValueError(f"y_pred must have at least one row, received shape {p.shape}")
         t = self._targets(y_true, p)
@@ -83,9 +86,16 @@ class Loss(Configurable):
             raise ValueError("y_true has NaN labels")
         return value, d
 
+    def check(self, y_true: ArrayLike, shape: tuple[int, ...]) -> None:
+        """Raises what `value_and_gradient` would for these labels and outputs of that shape."""
+        p = np.broadcast_to(np.float32(0), shape)
+        t = self._targets(y_true, p)
+        if t.dtype.kind == "f" and np.isnan(t).any():
+            raise ValueError("y_true has NaN labels")
+
     def _targets(self, y_true: ArrayLike, p: Array) -> Array:
         """y_true as an array of p's shape and dtype."""
-        return align("y_true", to_float("y_true", y_true, p.dtype), p.shape)
+        return align("y_true", float_array("y_true", y_true, p.dtype), p.shape)
 
     def _terms(self, t: Array, p: Array) -> tuple[Array, Array]:
         """The losses, of p's shape or without its last axis, and d sum(losses) / dp, writable."""
@@ -111,8 +121,18 @@ class Loss(Configurable):
         return t, weights, share
 
 
+class _Crossentropy(Loss):
+    """The arguments of the crossentropies whose labels are probabilities."""
+
+    def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0) -> None:
+        if not 0.0 <= label_smoothing <= 1.0:
+            raise ValueError(f"label_smoothing must be in [0, 1], received {label_smoothing}")
+        self.from_logits = from_logits
+        self.label_smoothing = label_smoothing
+
+
 @register("loss", "bce", "BCE")
-class BinaryCrossentropy(Loss):
+class BinaryCrossentropy(_Crossentropy):
     """-(t log p + (1 - t) log(1 - p)) of labels t and probabilities p, or logits z.
 
     For probabilities d/dp = (p - t) / (p (1 - p)), and 0 where p was clipped; for logits the loss
@@ -125,10 +145,6 @@ class BinaryCrossentropy(Loss):
     Raises:
         ValueError: label_smoothing outside [0, 1].
     """
-
-    def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0) -> None:
-        self.from_logits = from_logits
-        self.label_smoothing = _smoothing(label_smoothing)
 
     def _terms(self, t: Array, p: Array) -> tuple[Array, Array]:
         if self.label_smoothing:
@@ -156,7 +172,7 @@ class BinaryCrossentropy(Loss):
 
 
 @register("loss")
-class CategoricalCrossentropy(Loss):
+class CategoricalCrossentropy(_Crossentropy):
     """-sum_k t_k log p_k over the last axis, of one-hot or soft labels t.
 
     Probabilities are first divided by their sum S, then clipped: with u = p / S,
@@ -171,12 +187,8 @@ class CategoricalCrossentropy(Loss):
         ValueError: label_smoothing outside [0, 1].
     """
 
-    def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0) -> None:
-        self.from_logits = from_logits
-        self.label_smoothing = _smoothing(label_smoothing)
-
     def _targets(self, y_true: ArrayLike, p: Array) -> Array:
-        t = to_float("y_true", y_true, p.dtype)
+        t = float_array("y_true", y_true, p.dtype)
         if p.ndim < 2 or t.shape != p.shape:
             raise ValueError(
                 f"y_true must have the shape {p.shape} of y_pred, one value per class, received "
@@ -226,13 +238,14 @@ class SparseCategoricalCrossentropy(Loss):
         self.from_logits = from_logits
         self.ignore_class = ignore_class
 
+    def check(self, y_true: ArrayLike, shape: tuple[int, ...]) -> None:
+        t = self._targets(y_true, np.broadcast_to(np.float32(0), shape))
+        _class_numbers(t if self.ignore_class is None else t[t != self.ignore_class], shape[-1])
+
     def _targets(self, y_true: ArrayLike, p: Array) -> Array:
-        t = np.asarray(y_true)
-        if t.dtype.kind not in "iufb":
-            raise TypeError(f"y_true must be numeric, received dtype {t.dtype}")
         if p.ndim < 2:
             raise ValueError(f"y_pred must be (B, C) or (B, T, C), received shape {p.shape}")
-        return align("y_true", t, p.shape[:-1])
+        return align("y_true", numbers("y_true", y_true), p.shape[:-1])
 
     def _terms(self, t: Array, p: Array) -> tuple[Array, Array]:
         classes = p.shape[-1]
@@ -334,16 +347,6 @@ def task(y_shape: Sequence[int | None], output_shape: Sequence[int | None]) -> s
     return "categorical"
 
 
-def to_float(name: str, value: ArrayLike, dtype: DTypeLike | None = None) -> Array:
-    """The argument `name` as a C-ordered array of `dtype`, or of its own if float32 or float64."""
-    array = np.asarray(value, order="C")
-    if array.dtype == dtype or (dtype is None and array.dtype.char in "fd"):
-        return array
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must be numeric, received dtype {array.dtype}")
-    return array.astype(dtype or np.float32)
-
-
 def align(name: str, array: Array, shape: tuple[int, ...]) -> Array:
     """`array` in `shape`, from which it may differ by a last dimension of 1."""
     if array.shape == shape:
@@ -374,16 +377,10 @@ def _class_numbers(t: Array, classes: int) -> NDArray[np.intp]:
     else:
         numbers, whole = flat.astype(np.intp, copy=False), True
     # Seen as unsigned, negative numbers are beyond every class: one reduction checks both ends.
-    if not whole or np.maximum.reduce(numbers.view(np.uintp)) >= classes:
+    if not whole or np.maximum.reduce(numbers.view(np.uintp), initial=0) >= classes:
         wrong = flat[(numbers != flat) | (numbers < 0) | (numbers >= classes)][0]
         raise ValueError(
             f"y_true must hold whole numbers in [0, {classes}), one per class of y_pred, "
             f"received {wrong}"
         )
     return numbers
-
-
-def _smoothing(value: float) -> float:
-    if not 0.0 <= value <= 1.0:
-        raise ValueError(f"label_smoothing must be in [0, 1], received {value}")
-    return value

@@ -116,7 +116,7 @@ class Mean(Metric):
 class _MeanOfValues(Mean):
     """The mean of one value per element, which `_values` computes."""
 
-    def update_state(
+    def update_state(  # type: ignore[override]
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> None:
         self._add(self._values(np.asarray(y_true), np.asarray(y_pred)), sample_weight)
@@ -340,16 +340,16 @@ def resolve(
         if metric is None:
             raise TypeError("expected a metric as a name, a dict or an instance, received None")
         return metric
+    name = identifier
     if identifier.lower() in ("accuracy", "acc"):
         kind = task(y_shape, output_shape)
+        name = kind + "_accuracy"
         if kind == "binary" and getattr(loss, "from_logits", False):
             warnings.warn(
                 f"metric {identifier!r} compares logits with 0.5, as in Keras; for the accuracy "
                 "of the probabilities pass BinaryAccuracy(threshold=0.0)",
                 stacklevel=2,
             )
-        metric = get(kind + "_accuracy")
-    else:
-        metric = get(identifier)
-    metric.name = identifier
-    return metric
+    made: Metric = _serialize.get("metric", name)
+    made.name = identifier
+    return made

@@ -1,9 +1,10 @@
 """Reads and writes the golden files: one .npz a topic, plain arrays and JSON, no pickle.
 
-Inside: `about` (JSON: versions, notes), `cases` (JSON: {case name: its configuration}), `index` (JSON:
-{case name: {array name: [dtype, start, shape]}}) and one flat array per dtype that holds all arrays of
-that dtype (a zip entry for each of a thousand small arrays would triple the file). Inputs are small
-multiples of a power of two, so they are the same numbers in float32 and float64; results are float64.
+Inside: `about` (JSON: versions, notes), `cases` (JSON: {case name: its configuration}), `index`
+(JSON: {case name: {array name: [dtype, start, shape]}}) and one flat array per dtype that holds all
+arrays of that dtype (a zip entry for each of a thousand small arrays would double the file). Inputs
+are small multiples of a power of two, so they are the same numbers in float32 and float64; results
+are float64.
 """
 
 import json
@@ -36,11 +37,12 @@ class Writer:
 
     def write(self, filename):
         text = {k: np.array(json.dumps(getattr(self, k))) for k in ("about", "cases", "index")}
-        np.savez_compressed(HERE / filename, **text, **{k: np.concatenate(v) for k, v in self.blobs.items()})
+        blobs = {k: np.concatenate(v) for k, v in self.blobs.items()}
+        np.savez_compressed(HERE / filename, **text, **blobs)
 
 
 class Case:
-    """One case: `.name`, `.config` (a dict) and its arrays as attributes; an absent array is None."""
+    """One case: `.name`, `.config` (a dict), its arrays as attributes; an absent one is None."""
 
     def __init__(self, name, config, arrays):
         self.name, self.config, self.arrays = name, config, arrays
@@ -52,7 +54,7 @@ class Case:
 
     def list(self, prefix):
         """The arrays prefix0, prefix1, ... in order."""
-        n = sum(key.startswith(prefix) and key[len(prefix):].isdigit() for key in self.arrays)
+        n = sum(key.startswith(prefix) and key[len(prefix) :].isdigit() for key in self.arrays)
         return [self.arrays[f"{prefix}{i}"] for i in range(n)]
 
 
@@ -61,10 +63,15 @@ def load(filename):
     with np.load(HERE / filename, allow_pickle=False) as file:
         configs, index = json.loads(str(file["cases"])), json.loads(str(file["index"]))
         blobs = {key: file[key] for key in file.files if key not in ("about", "cases", "index")}
-    blobs = {key: blob.astype(np.float64) if blob.dtype.kind == "f" else blob for key, blob in blobs.items()}
-    return {name: Case(name, config, {
-        key: blobs[dtype][start:start + int(np.prod(shape))].reshape(shape)
-        for key, (dtype, start, shape) in index[name].items()}) for name, config in configs.items()}
+
+    def array(dtype, start, shape):
+        value = blobs[dtype][start : start + int(np.prod(shape))].reshape(shape)
+        return value.astype(np.float64) if value.dtype.kind == "f" else value
+
+    return {
+        name: Case(name, config, {key: array(*place) for key, place in index[name].items()})
+        for name, config in configs.items()
+    }
 
 
 def grid(rng, *shape, scale=1.0):

@@ -220,9 +220,7 @@ def sklearn_case():
             "BinaryAccuracy": rounded(sklearn.metrics.accuracy_score(y, hard, sample_weight=w)),
             "AUC": rounded(sklearn.metrics.roc_auc_score(y, p, sample_weight=w)),
             "BinaryCrossentropy": rounded(sklearn.metrics.log_loss(y, p, sample_weight=w)),
-            "MeanSquaredError": rounded(
-                sklearn.metrics.mean_squared_error(y, p, sample_weight=w)
-            ),
+            "MeanSquaredError": rounded(sklearn.metrics.mean_squared_error(y, p, sample_weight=w)),
         },
     }
 

@@ -1,4 +1,4 @@
-"""Makes torch_*.npz with PyTorch, all in float64:  python make_torch.py  (after the two Keras scripts)
+"""Makes torch_*.npz with PyTorch in float64:  python make_torch.py  (after the Keras scripts)
 
 Weights are stored in PyTorch's own layout (4H, I), gate order i f g o, and transposed by the test.
 """
@@ -11,13 +11,25 @@ from golden_io import Writer, grid, load
 
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)
-VERSIONS = dict(torch=torch.__version__, numpy=np.__version__, dtype="float64", python=platform.python_version())
+VERSIONS = {
+    "torch": torch.__version__,
+    "numpy": np.__version__,
+    "dtype": "float64",
+    "python": platform.python_version(),
+}
 rng = np.random.RandomState(21)
 
 
 # ---- B. nn.LSTM --------------------------------------------------------------------------------
-lstm = Writer(versions=VERSIONS, what="nn.LSTM(batch_first=True): outputs and gradients",
-              loss="sum(y*dy) + sum(h*dh) + sum(c*dc); dy is 0 past a row's length")
+lstm = Writer(
+    versions=VERSIONS,
+    what="nn.LSTM(batch_first=True): outputs and gradients",
+    loss="sum(y*dy) + sum(h*dh) + sum(c*dc); dy is 0 past a row's length",
+)
+
+
+def draw(*shape, scale=1.0):
+    return torch.tensor(grid(rng, *shape, scale=scale))
 
 
 def lstm_case(name, B, T, I, H, lengths=None, **args):
@@ -26,23 +38,27 @@ def lstm_case(name, B, T, I, H, lengths=None, **args):
     with torch.no_grad():
         for p in layer.parameters():
             p.copy_(torch.tensor(grid(rng, *p.shape, scale=0.5)))
-    draw = lambda *shape, scale=1.0: torch.tensor(grid(rng, *shape, scale=scale))
     x, h0, c0 = draw(B, T, I, scale=2.0), draw(D, B, H), draw(D, B, H, scale=2.0)
     for a in (x, h0, c0):
         a.requires_grad_()
     if lengths is None:
         y, (h, c) = layer(x, (h0, c0))
     else:
-        packed = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        packed = torch.nn.utils.rnn.pack_padded_sequence(
+            x, lengths, batch_first=True, enforce_sorted=False
+        )
         y, (h, c) = layer(packed, (h0, c0))
         y, _ = torch.nn.utils.rnn.pad_packed_sequence(y, batch_first=True, total_length=T)
     dy, dh, dc = draw(*y.shape), draw(*h.shape), draw(*c.shape)
     if lengths is not None:
         dy *= (torch.arange(T)[None, :] < torch.tensor(lengths)[:, None])[:, :, None]
     ((y * dy).sum() + (h * dh).sum() + (c * dc).sum()).backward()
-    arrays = dict(x=x, h0=h0, c0=c0, y=y, h=h, c=c, dy=dy, dh=dh, dc=dc)
+    arrays = {"x": x, "h0": h0, "c0": c0, "y": y, "h": h, "c": c, "dy": dy, "dh": dh, "dc": dc}
     arrays |= dict(layer.named_parameters())
-    arrays |= {f"g_{k}": v.grad for k, v in dict(x=x, h0=h0, c0=c0, **dict(layer.named_parameters())).items()}
+    arrays |= {
+        f"g_{k}": v.grad
+        for k, v in dict(x=x, h0=h0, c0=c0, **dict(layer.named_parameters())).items()
+    }
     arrays = {k: v.detach().numpy() for k, v in arrays.items()}
     if lengths is not None:
         arrays["lengths"] = np.array(lengths)
@@ -62,34 +78,64 @@ lstm.write("torch_lstm.npz")
 
 # ---- D. optimizers: only rules that coincide with Keras's --------------------------------------
 # eps sits elsewhere in PyTorch, so it is made too small to matter (1e-30) where that matters:
-#   Adam     torch: lr/bc1 * m / (sqrt(v)/sqrt(bc2) + eps)   Keras: lr*sqrt(bc2)/bc1 * m / (sqrt(v) + eps)
+#   Adam  torch: lr/bc1 * m / (sqrt(v)/sqrt(bc2) + eps)
+#         Keras: lr*sqrt(bc2)/bc1 * m / (sqrt(v) + eps)
 #   AMSGrad  the same maximum of the raw v in both
 #   Adagrad, RMSprop  torch: g / (sqrt(v) + eps)             Keras: g / sqrt(v + eps)
 # RMSprop's and SGD's momentum multiply lr at another place: equal while lr is constant, as here.
-# Not compared: weight_decay of torch's SGD and Adam (L2 in the gradient; Keras decouples it, as AdamW),
-# clip_grad_norm_ (adds 1e-6 to the norm).
+# Not compared: weight_decay of torch's SGD and Adam (L2 in the gradient; Keras decouples
+# it, as AdamW), clip_grad_norm_ (adds 1e-6 to the norm).
 keras = load("keras_optimizers.npz")["grads"]
 TINY = 1e-30
 CASES = {  # name: (torch class, torch's arguments, Keras's class, Keras's arguments)
-    "sgd": ("SGD", dict(lr=0.01), "SGD", {}),
-    "sgd-momentum": ("SGD", dict(lr=0.01, momentum=0.9), "SGD", dict(momentum=0.9)),
-    "sgd-nesterov": ("SGD", dict(lr=0.01, momentum=0.9, nesterov=True), "SGD", dict(momentum=0.9, nesterov=True)),
-    "adam": ("Adam", dict(lr=0.001, eps=TINY), "Adam", dict(epsilon=TINY)),
-    "adam-betas": ("Adam", dict(lr=0.1, betas=(0.8, 0.9), eps=TINY), "Adam",
-                   dict(learning_rate=0.1, beta_1=0.8, beta_2=0.9, epsilon=TINY)),
-    "adam-amsgrad": ("Adam", dict(lr=0.001, amsgrad=True, eps=TINY), "Adam", dict(amsgrad=True, epsilon=TINY)),
-    "adamw": ("AdamW", dict(lr=0.1, weight_decay=0.05, eps=TINY), "AdamW",
-              dict(learning_rate=0.1, weight_decay=0.05, epsilon=TINY)),
-    "adagrad": ("Adagrad", dict(lr=0.1, initial_accumulator_value=0.1, eps=TINY), "Adagrad",
-                dict(learning_rate=0.1, epsilon=TINY)),
-    "rmsprop": ("RMSprop", dict(lr=0.001, alpha=0.9, eps=TINY), "RMSprop", dict(epsilon=TINY)),
-    "rmsprop-centered": ("RMSprop", dict(lr=0.001, alpha=0.8, momentum=0.9, centered=True, eps=TINY), "RMSprop",
-                         dict(rho=0.8, momentum=0.9, centered=True, epsilon=TINY)),
+    "sgd": ("SGD", {"lr": 0.01}, "SGD", {}),
+    "sgd-momentum": ("SGD", {"lr": 0.01, "momentum": 0.9}, "SGD", {"momentum": 0.9}),
+    "sgd-nesterov": (
+        "SGD",
+        {"lr": 0.01, "momentum": 0.9, "nesterov": True},
+        "SGD",
+        {"momentum": 0.9, "nesterov": True},
+    ),
+    "adam": ("Adam", {"lr": 0.001, "eps": TINY}, "Adam", {"epsilon": TINY}),
+    "adam-betas": (
+        "Adam",
+        {"lr": 0.1, "betas": (0.8, 0.9), "eps": TINY},
+        "Adam",
+        {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.9, "epsilon": TINY},
+    ),
+    "adam-amsgrad": (
+        "Adam",
+        {"lr": 0.001, "amsgrad": True, "eps": TINY},
+        "Adam",
+        {"amsgrad": True, "epsilon": TINY},
+    ),
+    "adamw": (
+        "AdamW",
+        {"lr": 0.1, "weight_decay": 0.05, "eps": TINY},
+        "AdamW",
+        {"learning_rate": 0.1, "weight_decay": 0.05, "epsilon": TINY},
+    ),
+    "adagrad": (
+        "Adagrad",
+        {"lr": 0.1, "initial_accumulator_value": 0.1, "eps": TINY},
+        "Adagrad",
+        {"learning_rate": 0.1, "epsilon": TINY},
+    ),
+    "rmsprop": ("RMSprop", {"lr": 0.001, "alpha": 0.9, "eps": TINY}, "RMSprop", {"epsilon": TINY}),
+    "rmsprop-centered": (
+        "RMSprop",
+        {"lr": 0.001, "alpha": 0.8, "momentum": 0.9, "centered": True, "eps": TINY},
+        "RMSprop",
+        {"rho": 0.8, "momentum": 0.9, "centered": True, "epsilon": TINY},
+    ),
 }
-optim = Writer(versions=VERSIONS, what="parameters after each of 25 steps, for the start and gradients of "
-               "keras_optimizers.npz, moved off 0 (see `grads`)")
+optim = Writer(
+    versions=VERSIONS,
+    what="parameters after each of 25 steps, for the start and gradients of "
+    "keras_optimizers.npz, moved off 0 (see `grads`)",
+)
 grads = keras.grads + 2.0**-10  # no gradient is exactly 0: 0/eps would be compared otherwise
-optim.add("grads", {}, dict(grads=grads, start=keras.start))
+optim.add("grads", {}, {"grads": grads, "start": keras.start})
 for name, (kind, args, keras_kind, keras_args) in CASES.items():
     parameter = torch.nn.Parameter(torch.tensor(keras.start))
     optimizer = getattr(torch.optim, kind)([parameter], **args)
@@ -98,7 +144,11 @@ for name, (kind, args, keras_kind, keras_args) in CASES.items():
         parameter.grad = torch.tensor(g)
         optimizer.step()
         path.append(parameter.detach().numpy().copy())
-    optim.add(f"optimizer/{name}", dict(torch=[kind, args], optimizer=keras_kind, args=keras_args), dict(path=path))
+    optim.add(
+        f"optimizer/{name}",
+        {"torch": [kind, args], "optimizer": keras_kind, "args": keras_args},
+        {"path": path},
+    )
 optim.write("torch_optimizers.npz")
 
 
@@ -107,10 +157,12 @@ optim.write("torch_optimizers.npz")
 # trained, their sum would move by the two equal Adam steps, twice as far as the one bias of Keras.
 # Keras's Adam adds epsilon to sqrt(v), PyTorch's to sqrt(v)/sqrt(1 - beta_2^t): the step's
 # eps = 1e-7/sqrt(1 - beta_2^t) states Keras's rule in PyTorch's terms (a constant 1e-7 changes the
-# losses by up to 2e-4, this agrees to 1e-8).
-training = Writer(versions=VERSIONS, what="losses of 50 steps on the data of keras_training.npz, case `small`")
+# losses by up to 2e-4, this agrees to 5e-8).
+training = Writer(
+    versions=VERSIONS, what="losses of 50 steps on the data of keras_training.npz, case `small`"
+)
 case = load("keras_training.npz")["small"]
-first = [q * s for q, s in zip(case.list("q"), case.config["scales"])]
+first = [q * s for q, s in zip(case.list("q"), case.config["scales"], strict=False)]
 
 
 class Net(torch.nn.Module):
@@ -121,7 +173,10 @@ class Net(torch.nn.Module):
         self.two = torch.nn.LSTM(units[0], units[1], batch_first=True)
         self.out = torch.nn.Linear(units[1], 1)
         with torch.no_grad():
-            for layer, (kernel, recurrent, bias) in [(self.one, weights[:3]), (self.two, weights[3:6])]:
+            for layer, (kernel, recurrent, bias) in [
+                (self.one, weights[:3]),
+                (self.two, weights[3:6]),
+            ]:
                 layer.weight_ih_l0.copy_(torch.tensor(kernel.T))
                 layer.weight_hh_l0.copy_(torch.tensor(recurrent.T))
                 layer.bias_ih_l0.copy_(torch.tensor(bias))
@@ -134,8 +189,19 @@ class Net(torch.nn.Module):
 
     def weights(self):  # in the order and layout of Keras's get_weights
         one, two, out = self.one, self.two, self.out
-        return [p.detach().numpy().T for p in (one.weight_ih_l0, one.weight_hh_l0, one.bias_ih_l0, two.weight_ih_l0,
-                                               two.weight_hh_l0, two.bias_ih_l0, out.weight, out.bias)]
+        return [
+            p.detach().numpy().T
+            for p in (
+                one.weight_ih_l0,
+                one.weight_hh_l0,
+                one.bias_ih_l0,
+                two.weight_ih_l0,
+                two.weight_hh_l0,
+                two.bias_ih_l0,
+                out.weight,
+                out.bias,
+            )
+        ]
 
 
 net = Net(first)
@@ -146,7 +212,9 @@ for k in range(50):
     adam.param_groups[0]["eps"] = 1e-7 / np.sqrt(1 - 0.999 ** (k + 1))
     adam.zero_grad()
     loss = torch.nn.functional.binary_cross_entropy(
-        net(torch.tensor(case.x[rows] * case.config["unit"])), torch.tensor(case.y[rows].astype(float)))
+        net(torch.tensor(case.x[rows] * case.config["unit"])),
+        torch.tensor(case.y[rows].astype(float)),
+    )
     loss.backward()
     adam.step()
     losses.append(loss.item())

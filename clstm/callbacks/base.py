@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+HOOKS = (
+    "on_train_begin", "on_train_end", "on_epoch_begin", "on_epoch_end", "on_train_batch_begin",
+    "on_train_batch_end", "on_test_begin", "on_test_end", "on_test_batch_begin",
+    "on_test_batch_end", "on_predict_begin", "on_predict_end", "on_predict_batch_begin",
+    "on_predict_batch_end",
+)  # fmt: skip
+
+
+class Callback:
+    """Base of all callbacks: define the hooks that you need.
+
+    `self.model` is the model and `self.params` a dict with "epochs", "steps" (None if unknown) and
+    "verbose". `logs` holds the loss and the metrics so far. To stop the training, set
+    `self.model.stop_training = True`.
+    """
+
+    model: Any = None
+    params: dict[str, Any]
+
+    def set_model(self, model: Any) -> None:
+        self.model = model
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        self.params = params
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None: ...
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None: ...
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None: ...
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None: ...
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None: ...
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None: ...
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None: ...
+    def on_test_end(self, logs: dict[str, float] | None = None) -> None: ...
+    def on_test_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None: ...
+    def on_test_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None: ...
+    def on_predict_begin(self, logs: dict[str, float] | None = None) -> None: ...
+    def on_predict_end(self, logs: dict[str, float] | None = None) -> None: ...
+    def on_predict_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None: ...
+    def on_predict_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None: ...
+
+
+class CallbackList:
+    """Calls a hook of every callback that defines it; one that nobody defines costs nothing."""
+
+    def __init__(self, callbacks: Any, model: Any, params: dict[str, Any]):
+        if isinstance(callbacks, Callback):
+            callbacks = [callbacks]
+        if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
+            raise TypeError(
+                f"callbacks: expected a list of callbacks, got {type(callbacks).__name__}"
+            )
+        for callback in callbacks:
+            if not isinstance(callback, Callback):
+                raise TypeError(
+                    f"callbacks: expected instances of Callback, got {type(callback).__name__}"
+                )
+            callback.set_model(model)
+            callback.set_params(params)
+        self._hooks = {
+            hook: [
+                getattr(c, hook)
+                for c in callbacks
+                if getattr(type(c), hook) is not getattr(Callback, hook) or hook in vars(c)
+            ]
+            for hook in HOOKS
+        }
+
+    def __call__(self, hook: str, *arguments: Any) -> None:
+        for function in self._hooks[hook]:
+            function(*arguments)
+
+    def wants(self, hook: str) -> bool:
+        """Whether a callback defines the hook."""
+        return bool(self._hooks[hook])

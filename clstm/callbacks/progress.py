@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from .base import Callback
+
+
+class Progress(Callback):
+    """Shows how the training goes: verbose 1 a bar for each epoch, 2 a line for each epoch."""
+
+    def __init__(self, verbose: int):
+        self.verbose = verbose
+        self._bar: Any = None
+        self._began = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._began = time.perf_counter()
+        self._title = f"Epoch {epoch + 1}/{self.params['epochs']}"
+        if self.verbose == 1:
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=self.params["steps"], desc=self._title, unit="batch", file=sys.stdout,
+                mininterval=0.1, dynamic_ncols=True,
+            )  # fmt: skip
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if self._bar is not None and self._bar.update():  # true when the bar was drawn anew
+            self._bar.set_postfix_str(_text(logs), refresh=False)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix_str(_text(logs))
+            self._bar.close()
+            self._bar = None
+        else:
+            seconds = time.perf_counter() - self._began
+            print(f"{self._title} - {seconds:.1f}s - {_text(logs)}", flush=True)
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        if self._bar is not None:  # stopped inside an epoch
+            self._bar.close()
+            self._bar = None
+
+
+def _text(logs: dict[str, float] | None) -> str:
+    return " - ".join(f"{name}: {value:.4g}" for name, value in (logs or {}).items())

@@ -1,0 +1,21 @@
+"""Layers, one per file, each with its forward and its backward run together."""
+
+from .activation import Activation
+from .base import Layer
+from .bidirectional import Bidirectional
+from .dense import Dense
+from .dropout import Dropout
+from .embedding import Embedding
+from .input import Input, InputLayer
+from .lstm import LSTM
+from .masking import Masking
+from .merge import Add, Concatenate
+from .normalization import LayerNormalization
+from .reshape import Flatten, Reshape
+from .time_distributed import TimeDistributed
+
+__all__ = [
+    "LSTM", "Activation", "Add", "Bidirectional", "Concatenate", "Dense", "Dropout", "Embedding",
+    "Flatten", "Input", "InputLayer", "Layer", "LayerNormalization", "Masking", "Reshape",
+    "TimeDistributed",
+]  # fmt: skip

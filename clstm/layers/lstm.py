@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import activations
+from .._arrays import float_array, fraction, mask_array, positive
+from .._serialize import get, register
+from ..functional import Packed, Tape, lstm, lstm_backward, lstm_forward
+from ..graph import Symbol, is_symbolic
+from ..initializers import Initializer
+from .base import Array, Layer
+from .dropout import dropout_mask
+
+__all__ = ["LSTM"]
+
+
+@register("layer")
+class LSTM(Layer):
+    """Long short-term memory; the equations stand in `clstm._reference`.
+
+    Args:
+        units: H.
+        activation, recurrent_activation: of the candidate and the cell; of the gates.
+        use_bias, unit_forget_bias: whether b is there; whether the forget gate's starts at 1
+            (Jozefowicz et al. 2015).
+        kernel_*, recurrent_*, bias_*: initializers, regularizers, constraints, as in Keras.
+        dropout, recurrent_dropout: shares of the inputs and of h_{t-1} dropped in training, the
+            same elements at all steps of a row (Gal & Ghahramani 2016).
+        return_sequences: give y (B, T, H) of all steps, not h (B, H) of the last.
+        return_state: give [outputs, h, c].
+        go_backwards: read the sequence from its end; y then stands in the order of reading.
+        stateful: each batch goes on from the state of the one before, until `reset_state()`.
+
+    Inputs (B, T, I), or a list of them with the initial h and c (B, H). Steps that the mask leaves
+    out are skipped: y is 0 there, and h, c are the last valid ones.
+    Weights: kernel (I, 4H), recurrent_kernel (H, 4H), bias (4H,); gates in the order i f g o.
+    """
+
+    rank = 3
+
+    def __init__(
+        self,
+        units: int,
+        activation: str = "tanh",
+        recurrent_activation: str = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        unit_forget_bias: bool = True,
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.units = positive("units", units)
+        self.activation = activations.get(activation).name
+        self.recurrent_activation = activations.get(recurrent_activation).name
+        self.use_bias = bool(use_bias)
+        self.kernel_initializer = get("initializer", kernel_initializer)
+        self.recurrent_initializer = get("initializer", recurrent_initializer)
+        self.bias_initializer = get("initializer", bias_initializer)
+        self.unit_forget_bias = bool(unit_forget_bias)
+        self.kernel_regularizer = get("regularizer", kernel_regularizer)
+        self.recurrent_regularizer = get("regularizer", recurrent_regularizer)
+        self.bias_regularizer = get("regularizer", bias_regularizer)
+        self.activity_regularizer = get("regularizer", activity_regularizer)
+        self.kernel_constraint = get("constraint", kernel_constraint)
+        self.recurrent_constraint = get("constraint", recurrent_constraint)
+        self.bias_constraint = get("constraint", bias_constraint)
+        self.dropout = fraction("dropout", dropout)
+        self.recurrent_dropout = fraction("recurrent_dropout", recurrent_dropout)
+        self.return_sequences = bool(return_sequences)
+        self.return_state = bool(return_state)
+        self.go_backwards = bool(go_backwards)
+        self.stateful = bool(stateful)
+        self.state: tuple[Array, Array] | None = None
+
+    def build(self, input_shape: Any) -> None:
+        shape = input_shape[0] if isinstance(input_shape, list) else input_shape
+        features, units = shape[-1], self.units
+        if not features:
+            raise ValueError(
+                f"inputs of {self.name}: expected a known number of features in the last axis, "
+                f"got shape {shape}"
+            )
+        self.add_weight("kernel", (features, 4 * units), self.kernel_initializer,
+                        self.kernel_regularizer, self.kernel_constraint)  # fmt: skip
+        self.add_weight("recurrent_kernel", (units, 4 * units), self.recurrent_initializer,
+                        self.recurrent_regularizer, self.recurrent_constraint)  # fmt: skip
+        if self.use_bias:
+            self.add_weight("bias", (4 * units,), self.bias_initializer, self.bias_regularizer,
+                            self.bias_constraint)  # fmt: skip
+            if self.unit_forget_bias:
+                self.params["bias"][units : 2 * units] = 1
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        batch, time, _ = input_shape[0] if isinstance(input_shape, list) else input_shape
+        output = (batch, time, self.units) if self.return_sequences else (batch, self.units)
+        state = (batch, self.units)
+        return [output, state, state] if self.return_state else output
+
+    def compute_mask(self, inputs: Any, mask: Array | None) -> Array | None:
+        return mask if self.return_sequences else None
+
+    def reset_state(self) -> None:
+        """Forget the state that a stateful layer carries."""
+        self.state = None
+
+    def __call__(
+        self, inputs: Any, *, mask: Any = None, lengths: Any = None, initial_state: Any = None,
+        training: bool = False,
+    ) -> Any:  # fmt: skip
+        """Outputs for arrays, symbols for symbols.
+
+        mask (B, T) booleans or lengths (B,) integers say which steps are valid; initial_state is
+        a pair (h, c), each (B, H).
+        """
+        if initial_state is not None:
+            if not isinstance(initial_state, (list, tuple)) or len(initial_state) != 2:
+                raise ValueError("initial_state: expected a pair (h, c), got "
+                                 f"{type(initial_state).__name__}")  # fmt: skip
+            inputs = [inputs, *initial_state]
+        if is_symbolic(inputs):
+            if lengths is not None and mask is not None:
+                raise ValueError("lengths: expected None beside a mask, got both")
+            return self._connect(inputs, mask if lengths is None else lengths)
+        if not isinstance(inputs, list) or len(inputs) != 3 or np.ndim(inputs[0]) != 3:
+            inputs = np.asarray(inputs)
+        if lengths is not None:
+            shape = np.shape(inputs[0] if isinstance(inputs, list) else inputs)
+            mask = mask_array(mask, lengths, *shape[:2])
+        return super().__call__(inputs, mask=mask, training=training)
+
+    def _run(self, inputs: Any, training: bool, mask: Any, keep: bool) -> tuple[Any, Any]:
+        several = isinstance(inputs, (list, tuple))
+        x = self.cast(inputs[0] if several else inputs)
+        state = tuple(inputs[1:]) if several else self.state
+        if mask is not None and np.ndim(mask) == 1:
+            mask = mask_array(None, mask, *x.shape[:2])
+        if self.stateful and not several and state is not None and len(state[0]) != len(x):
+            raise ValueError(
+                f"inputs of {self.name}: expected {len(state[0])} rows, as many as the state it "
+                f"carries (reset_state() drops that), got {len(x)}"
+            )
+        drop = recurrent_mask = None
+        if training and self.dropout:
+            drop = dropout_mask((len(x), 1, x.shape[2]), self.dropout, x.dtype)
+            x = x * drop
+        if training and self.recurrent_dropout:
+            recurrent_mask = dropout_mask((len(x), self.units), self.recurrent_dropout, x.dtype)
+        arguments = (x, self.params["kernel"], self.params["recurrent_kernel"],
+                     self.params.get("bias"))  # fmt: skip
+        options = dict(
+            initial_state=state, mask=mask, reverse=self.go_backwards,
+            recurrent_mask=recurrent_mask, activation=self.activation,
+            recurrent_activation=self.recurrent_activation,
+        )  # fmt: skip
+        tape = None
+        if keep:
+            y, (h, c), tape = lstm_forward(*arguments, **options)
+        else:
+            y, (h, c) = lstm(*arguments, **options)
+        if self.stateful:
+            self.state = (h.copy(), c.copy())
+        outputs = (y[:, ::-1] if self.go_backwards else y) if self.return_sequences else h
+        return [outputs, h, c] if self.return_state else outputs, (tape, drop, several)
+
+    def infer(self, inputs: Any, mask: Array | None = None) -> Any:
+        return self._run(inputs, False, mask, keep=False)[0]
+
+    def forward(
+        self, inputs: Any, training: bool = False, mask: Array | None = None
+    ) -> tuple[Any, Any]:
+        return self._run(inputs, training, mask, keep=True)
+
+    def backward(self, tape: Any, d_outputs: Any, need_dx: bool = True) -> Any:
+        lstm_tape, drop, several = tape
+        d_output, dh, dc = d_outputs if self.return_state else (d_outputs, None, None)
+        dy = None
+        if not self.return_sequences:
+            dh = d_output if dh is None else dh if d_output is None else dh + d_output
+        elif d_output is not None:
+            dy = d_output[:, ::-1] if self.go_backwards else d_output
+        into = (self.grads["kernel"], self.grads["recurrent_kernel"], self.grads.get("bias"))
+        g = lstm_backward(lstm_tape, dy, dh, dc, into=into, need_dx=need_dx)
+        dx = g.x if drop is None or g.x is None else g.x * drop
+        return [dx, g.h0, g.c0] if several else dx

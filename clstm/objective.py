@@ -1,0 +1,156 @@
+"""What a model's outputs are measured by: a loss and metrics for each output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import losses, metrics
+
+Array = np.ndarray
+
+
+class Objective:
+    """Losses and metrics of outputs that have `names`.
+
+    loss, loss_weights: one for all, a list, or a dict by output name. metrics, weighted_metrics
+    (the ones that see the sample weights): a list for a single output, else a list of lists or a
+    dict of lists. Strings such as "accuracy" are resolved with the first labels.
+    """
+
+    def __init__(
+        self, names: Sequence[str], loss: Any, loss_weights: Any, plain: Any, weighted: Any
+    ):
+        self.names = list(names)
+        self._given_losses = _spread("loss", loss, self.names)
+        for identifier in self._given_losses:
+            if identifier not in ("crossentropy", "ce"):
+                losses.get(identifier)  # raises for what it does not know
+        factors = _spread("loss_weights", 1.0 if loss_weights is None else loss_weights, self.names)
+        self._factors = [float(f) for f in factors]
+        self._given = [
+            (k, identifier, uses_weights)
+            for uses_weights, group in ((False, plain), (True, weighted))
+            for k, identifiers in enumerate(_lists("metrics", group, self.names))
+            for identifier in identifiers
+        ]
+        for _, identifier, _ in self._given:
+            if not (isinstance(identifier, str) and identifier.lower() in ("accuracy", "acc")):
+                metrics.get(identifier)
+        self.losses: list[losses.Loss | None] = []
+        self._metrics: list[tuple[int, metrics.Metric, bool, str]] = []
+        self._total = metrics.Mean("loss")
+        self._parts = [metrics.Mean() for _ in self.names]
+
+    def resolve(self, y: Sequence[Array], shapes: Sequence[tuple[int | None, ...]]) -> None:
+        """Choose what depends on the shapes of labels and outputs; once."""
+        if self.losses:
+            return
+        self.losses = [
+            losses.resolve(g, a.shape, s)
+            for g, a, s in zip(self._given_losses, y, shapes, strict=True)
+        ]
+        taken: dict[str, int] = {}
+        for k, identifier, uses_weights in self._given:
+            metric = metrics.resolve(identifier, self.losses[k], y[k].shape, shapes[k])
+            name = metric.name if len(self.names) == 1 else f"{self.names[k]}_{metric.name}"
+            count = taken.get(name, 0)
+            taken[name] = count + 1
+            self._metrics.append((k, metric, uses_weights, f"{name}_{count}" if count else name))
+
+    def check(self, y: Sequence[Array], shapes: Sequence[tuple[int | None, ...]]) -> None:
+        """Raise ValueError if a label cannot be one, before anything is trained."""
+        self.resolve(y, shapes)
+        for loss, labels, shape in zip(self.losses, y, shapes, strict=True):
+            if loss is not None:
+                known = labels.shape + (1,) * (len(shape) - labels.ndim)
+                full = [known[d] if s is None else s for d, s in enumerate(shape)]
+                loss.check(labels, (len(labels), *full[1:]))
+
+    def gradients(
+        self, y: Sequence[Array], outputs: Sequence[Array], weight: Any, masks: Sequence[Any]
+    ) -> tuple[list[float], float, list[Array | None]]:
+        """The losses of the outputs, their weighted sum, and its gradients."""
+        values: list[float] = []
+        gradients: list[Array | None] = []
+        total = 0.0
+        for k, loss in enumerate(self.losses):
+            if loss is None:
+                values.append(0.0)
+                gradients.append(None)
+                continue
+            mask = masks[k]
+            if mask is not None and outputs[k].ndim < 3:
+                mask = None  # the mask is of steps, which this output has none of
+            value, gradient = loss.value_and_gradient(
+                y[k], outputs[k], None if weight is None else weight[k], mask
+            )
+            factor = self._factors[k]
+            values.append(value)
+            total += factor * value
+            gradients.append(gradient if factor == 1 else gradient * gradient.dtype.type(factor))
+        return values, total, gradients
+
+    def update(
+        self, y: Sequence[Array], outputs: Sequence[Array], weight: Any, masks: Sequence[Any],
+        values: Sequence[float], total: float, rows: int,
+    ) -> None:  # fmt: skip
+        """Take a batch into the running means."""
+        self._total.update_state(total, rows)
+        if len(self.names) > 1:
+            for part, value in zip(self._parts, values, strict=True):
+                part.update_state(value, rows)
+        for k, metric, uses_weights, _ in self._metrics:
+            w = weight[k] if uses_weights and weight is not None else None
+            mask = masks[k]
+            if mask is not None and outputs[k].ndim == 3:
+                w = mask if w is None else np.reshape(w, (len(w), -1)) * mask
+            metric.update_state(y[k], outputs[k], w)
+
+    def results(self) -> dict[str, float]:
+        """The loss and the metrics since the last reset, by name."""
+        logs = {"loss": self._total.result()}
+        if len(self.names) > 1:
+            logs |= {f"{n}_loss": p.result() for n, p in zip(self.names, self._parts, strict=True)}
+        return logs | {name: metric.result() for _, metric, _, name in self._metrics}
+
+    def reset(self) -> None:
+        """Forget all batches."""
+        self._total.reset_state()
+        for part in self._parts:
+            part.reset_state()
+        for _, metric, _, _ in self._metrics:
+            metric.reset_state()
+
+
+def _spread(argument: str, value: Any, names: list[str]) -> list[Any]:
+    """One value for each output."""
+    if isinstance(value, dict) and "class_name" not in value:
+        unknown = sorted(set(value) - set(names))
+        if unknown:
+            raise ValueError(f"{argument}: expected output names {names}, got {unknown}")
+        return [value.get(name) for name in names]
+    if isinstance(value, (list, tuple)):
+        if len(value) != len(names):
+            raise ValueError(f"{argument}: expected {len(names)} values, got {len(value)}")
+        return list(value)
+    return [value] * len(names)
+
+
+def _lists(argument: str, value: Any, names: list[str]) -> list[list[Any]]:
+    """A list of metrics for each output."""
+    if value is None:
+        return [[] for _ in names]
+    if isinstance(value, dict):
+        parts = _spread(argument, value, names)
+    elif len(names) == 1:
+        parts = [value]
+    elif isinstance(value, (list, tuple)) and all(isinstance(v, (list, tuple)) for v in value):
+        parts = _spread(argument, value, names)
+    else:
+        raise ValueError(
+            f"{argument}: expected a list of lists or a dict, for the outputs {names}, got {value}"
+        )
+    return [[] if p is None else list(p) if isinstance(p, (list, tuple)) else [p] for p in parts]

@@ -1,0 +1,49 @@
+"""Random numbers: one seed, one counter, and the same numbers on any number of threads.
+
+Initial weights and shuffling use `generator()`; every dropout mask is a stream of the Philox kernel
+whose key comes from `next_key()`.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+import numpy as np
+
+_state = {"seed": secrets.randbits(64), "calls": 0}
+
+
+def set_seed(seed: int) -> None:
+    """Start all random numbers of clstm anew from `seed`, an int in 0 .. 2^64 - 1."""
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+        raise TypeError(f"seed: expected an int, got {type(seed).__name__}")
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"seed: expected 0 .. 2^64 - 1, got {seed}")
+    _state.update(seed=int(seed), calls=0)
+
+
+def get_state() -> dict[str, int]:
+    """The state, for `set_state`: what comes after is then the same again."""
+    return dict(_state)
+
+
+def set_state(state: dict[str, int]) -> None:
+    """Go on from a state that `get_state` gave."""
+    _state.update(seed=int(state["seed"]), calls=int(state["calls"]))
+
+
+def next_key() -> int:
+    """A key of 64 bits that no other call since `set_seed` was given.
+
+    The finalizer of splitmix64 (Steele, Lea & Flood 2014) over seed and call number.
+    """
+    _state["calls"] += 1
+    z = (_state["seed"] + _state["calls"] * 0x9E3779B97F4A7C15) % 2**64
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+    return z ^ (z >> 31)
+
+
+def generator(seed: int | None = None) -> np.random.Generator:
+    """A NumPy generator of its own, from `seed` or, if that is None, from `next_key()`."""
+    return np.random.Generator(np.random.Philox(next_key() if seed is None else seed))
