@@ -151,7 +151,8 @@ class Layer(Configurable):
             self._check_rank(input_shape)
             for inner in self.walk():
                 inner.dtype = self.dtype
-            self.build(input_shape)
+            if not self.params:  # else build was called directly
+                self.build(input_shape)
             self.built = True
             self._built_shape = input_shape
         elif self.params or self.sublayers():
