@@ -5,6 +5,7 @@ Every error names the argument, what was expected and what was received.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -90,13 +91,34 @@ def positive(name: str, value: Any) -> int:
     return int(value)
 
 
+def number(name: str, value: Any, *, above: float | None = None, least: float | None = None,
+           below: float | None = None, most: float | None = None) -> float:  # fmt: skip
+    """`value` as a finite float: > above, >= least, < below, <= most, where these are given."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
+    limits = [(sign, limit) for sign, limit in
+              ((">", above), (">=", least), ("<", below), ("<=", most))
+              if limit is not None]  # fmt: skip
+    if not (
+        math.isfinite(value)
+        and (above is None or value > above)
+        and (least is None or value >= least)
+        and (below is None or value < below)
+        and (most is None or value <= most)
+    ):
+        words = " and ".join(f"{sign} {limit:g}" for sign, limit in limits)
+        raise ValueError(f"{name}: expected a finite number {words}".rstrip() + f", got {value}")
+    return float(value)
+
+
 def fraction(name: str, value: Any) -> float:
     """`value` as a float in 0 <= value < 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
-    if not 0 <= value < 1:
-        raise ValueError(f"{name}: expected 0 <= {name} < 1, got {value}")
-    return float(value)
+    return number(name, value, least=0, below=1)
+
+
+def share(name: str, value: Any) -> float:
+    """`value` as a float in 0 <= value <= 1."""
+    return number(name, value, least=0, most=1)
 
 
 def copy_into(targets: Sequence[np.ndarray], weights: Sequence[Any]) -> None:

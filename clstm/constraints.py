@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clstm import _serialize
-from clstm._serialize import Configurable, register
+from . import _serialize
+from ._arrays import number, share
+from ._serialize import Configurable, register
 
 _EPSILON = 1e-7  # Keras's fuzz: keeps a division by a norm of 0 finite
 
@@ -49,16 +50,11 @@ class MinMaxNorm(Constraint):
         rate: float = 1.0,
         axis: int | Sequence[int] = 0,
     ) -> None:
-        if not 0 <= min_value <= max_value:
-            raise ValueError(
-                "expected 0 <= min_value <= max_value, "
-                f"received min_value={min_value}, max_value={max_value}"
-            )
-        if not 0 <= rate <= 1:
-            raise ValueError(f"rate must be in [0, 1], received {rate}")
+        min_value = number("min_value", min_value, least=0)
+        max_value = number("max_value", max_value, least=min_value)
         self.min_value = min_value
         self.max_value = max_value
-        self.rate = rate
+        self.rate = share("rate", rate)
         self.axis = axis
 
     def __call__(self, w: NDArray[Any]) -> NDArray[Any]:
@@ -83,9 +79,7 @@ class MaxNorm(Constraint):
     """
 
     def __init__(self, max_value: float = 2, axis: int | Sequence[int] = 0) -> None:
-        if not max_value >= 0:
-            raise ValueError(f"max_value must be >= 0, received {max_value}")
-        self.max_value = max_value
+        self.max_value = number("max_value", max_value, least=0)
         self.axis = axis
 
     def __call__(self, w: NDArray[Any]) -> NDArray[Any]:

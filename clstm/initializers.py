@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from clstm import _serialize
-from clstm._serialize import Configurable, register
+from . import _serialize
+from ._arrays import number
+from ._serialize import Configurable, register
 
 # Standard deviation of a standard normal distribution cut off at -2 and 2.
 _TRUNCATED_STDDEV = 0.87962566103423978
@@ -171,8 +172,7 @@ class VarianceScaling(Initializer):
         seed: int | None = None,
     ) -> None:
         super().__init__(seed)
-        if not scale > 0:
-            raise ValueError(f"scale must be > 0, received {scale}")
+        scale = number("scale", scale, above=0)
         distribution = "truncated_normal" if distribution == "normal" else distribution
         for name, value, known in (
             ("mode", mode, _MODES),

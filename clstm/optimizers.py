@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ._arrays import number, share
 from ._kernels import _optim
 from ._serialize import Configurable, register
 from .schedules import LearningRateSchedule
@@ -65,7 +66,7 @@ class Optimizer(Configurable):
     @learning_rate.setter
     def learning_rate(self, value: float | LearningRateSchedule) -> None:
         if not isinstance(value, LearningRateSchedule):
-            value = _positive("learning_rate", value)
+            value = number("learning_rate", value, above=0)
         self._learning_rate = value
 
     def current_learning_rate(self) -> float:
@@ -111,25 +112,8 @@ def _shrink(grads: Array, limit: float) -> None:
         _optim.scale(grads, limit / norm)
 
 
-def _positive(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name}: expected a positive number, got {value}")
-    return float(value)
-
-
 def _optional(name: str, value: Any) -> float | None:
-    return None if value is None or value is False else _positive(name, value)
-
-
-def _share(name: str, value: Any) -> float:
-    """A number in 0 <= value <= 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name}: expected 0 .. 1, got {value}")
-    return float(value)
+    return None if value is None or value is False else number(name, value, above=0)
 
 
 @register("optimizer")
@@ -145,7 +129,7 @@ class SGD(Optimizer):
         **kwargs: Any,
     ):
         super().__init__(learning_rate, **kwargs)
-        self.momentum = _share("momentum", momentum)
+        self.momentum = share("momentum", momentum)
         self.nesterov = bool(nesterov)
         if self.momentum:
             self.slot_names = ("velocity",)
@@ -173,9 +157,9 @@ class RMSprop(Optimizer):
         **kwargs: Any,
     ):
         super().__init__(learning_rate, **kwargs)
-        self.rho = _share("rho", rho)
-        self.momentum = _share("momentum", momentum)
-        self.epsilon = _positive("epsilon", epsilon)
+        self.rho = share("rho", rho)
+        self.momentum = share("momentum", momentum)
+        self.epsilon = number("epsilon", epsilon, above=0)
         self.centered = bool(centered)
         self.slot_names = ("square", *(["mean"] if self.centered else []),
                            *(["velocity"] if self.momentum else []))  # fmt: skip
@@ -202,9 +186,9 @@ class Adam(Optimizer):
         **kwargs: Any,
     ):
         super().__init__(learning_rate, **kwargs)
-        self.beta_1 = _share("beta_1", beta_1)
-        self.beta_2 = _share("beta_2", beta_2)
-        self.epsilon = _positive("epsilon", epsilon)
+        self.beta_1 = share("beta_1", beta_1)
+        self.beta_2 = share("beta_2", beta_2)
+        self.epsilon = number("epsilon", epsilon, above=0)
         self.amsgrad = bool(amsgrad)
         self.slot_names = ("m", "v", "largest") if self.amsgrad else ("m", "v")
 
@@ -243,11 +227,10 @@ class Adagrad(Optimizer):
         **kwargs: Any,
     ):
         super().__init__(learning_rate, **kwargs)
-        self.initial_accumulator_value = float(initial_accumulator_value)
-        if self.initial_accumulator_value < 0:
-            raise ValueError("initial_accumulator_value: expected at least 0, got "
-                             f"{initial_accumulator_value}")  # fmt: skip
-        self.epsilon = _positive("epsilon", epsilon)
+        self.initial_accumulator_value = number(
+            "initial_accumulator_value", initial_accumulator_value, least=0
+        )
+        self.epsilon = number("epsilon", epsilon, above=0)
 
     def _start(self) -> None:
         self.slots["sum"].fill(self.initial_accumulator_value)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clstm import _serialize
-from clstm._serialize import Configurable, alias, register
+from . import _serialize
+from ._arrays import number
+from ._serialize import Configurable, alias, register
 
 
 class Regularizer(Configurable):
@@ -42,8 +42,8 @@ class L1L2(Regularizer):
     """
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
-        self.l1 = _factor("l1", l1)
-        self.l2 = _factor("l2", l2)
+        self.l1 = number("l1", l1, least=0)
+        self.l2 = number("l2", l2, least=0)
 
     def __call__(self, w: NDArray[Any]) -> float:
         penalty = 0.0
@@ -103,11 +103,3 @@ def get(identifier: Any) -> Regularizer | None:
         TypeError: any other type.
     """
     return _serialize.get("regularizer", identifier)
-
-
-def _factor(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.floating, np.integer)):
-        raise TypeError(f"{name} must be a number, received {type(value).__name__}")
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{name} must be finite and >= 0, received {value}")
-    return float(value)

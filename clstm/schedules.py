@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from clstm import _serialize
-from clstm._serialize import Configurable, register
+from . import _serialize
+from ._arrays import number
+from ._serialize import Configurable, register
 
 
 class LearningRateSchedule(Configurable):
@@ -49,7 +50,7 @@ class ExponentialDecay(LearningRateSchedule):
         name: str = "ExponentialDecay",
     ) -> None:
         self.initial_learning_rate = initial_learning_rate
-        self.decay_steps = _positive("decay_steps", decay_steps)
+        self.decay_steps = number("decay_steps", decay_steps, above=0)
         self.decay_rate = decay_rate
         self.staircase = staircase
         self.name = name
@@ -84,7 +85,7 @@ class InverseTimeDecay(LearningRateSchedule):
         name: str = "InverseTimeDecay",
     ) -> None:
         self.initial_learning_rate = initial_learning_rate
-        self.decay_steps = _positive("decay_steps", decay_steps)
+        self.decay_steps = number("decay_steps", decay_steps, above=0)
         self.decay_rate = decay_rate
         self.staircase = staircase
         self.name = name
@@ -124,7 +125,7 @@ class PolynomialDecay(LearningRateSchedule):
         name: str = "PolynomialDecay",
     ) -> None:
         self.initial_learning_rate = initial_learning_rate
-        self.decay_steps = _positive("decay_steps", decay_steps)
+        self.decay_steps = number("decay_steps", decay_steps, above=0)
         self.end_learning_rate = end_learning_rate
         self.power = power
         self.cycle = cycle
@@ -170,7 +171,7 @@ class CosineDecay(LearningRateSchedule):
         if warmup_steps < 0:
             raise ValueError(f"warmup_steps must be >= 0, received {warmup_steps}")
         self.initial_learning_rate = initial_learning_rate
-        self.decay_steps = _positive("decay_steps", decay_steps)
+        self.decay_steps = number("decay_steps", decay_steps, above=0)
         self.alpha = alpha
         self.name = name
         self.warmup_target = warmup_target
@@ -229,9 +230,3 @@ def get(identifier: Any) -> LearningRateSchedule | None:
         TypeError: any other type.
     """
     return _serialize.get("schedule", identifier)
-
-
-def _positive(name: str, value: float) -> float:
-    if not value > 0:
-        raise ValueError(f"{name} must be > 0, received {value}")
-    return value

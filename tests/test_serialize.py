@@ -181,7 +181,7 @@ NESTED = {"kind": "initializer", "class_name": "Zeros", "config": {}}
         ({"class_name": "L2", "config": {"__class__": 1}}, "unknown keys"),
         ({"class_name": "L2", "config": {"self": 1}}, "unknown keys"),
         ({"class_name": "L2", "config": {"l2": "1"}}, "does not fit.*l2"),
-        ({"class_name": "L2", "config": {"l2": -1}}, "l2 must be"),
+        ({"class_name": "L2", "config": {"l2": -1}}, "l2: expected"),
         ({"class_name": "L2", "config": {"l2": NESTED}}, "does not fit.*l2"),
         ({"class_name": "L2", "config": {"l2": {**NESTED, "kind": "os"}}}, "unknown kind 'os'"),
         ({"class_name": "L2", "config": {"l2": {**NESTED, "kind": []}}}, "'kind' as a string"),

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .._serialize import Configurable, register, snake_case
+from ..losses.base import leading
+
+Array = NDArray[Any]
+
+
+class Metric(Configurable):
+    """Base of all metrics.
+
+    Dimensions: B rows, T steps (absent when the model returns one output per row), F outputs or
+    C classes.
+
+    Args:
+        name: str, the key under which the value is reported. Default None: the class's name in
+            snake_case, such as "binary_accuracy".
+    """
+
+    kind = "metric"
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = snake_case(type(self).__name__) if name is None else name
+        self.reset_state()
+
+    def update_state(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
+        """Adds a batch.
+
+        Args:
+            y_true: labels, of y_pred's shape up to a last dimension of 1.
+            y_pred: (B, F) or (B, T, F).
+            sample_weight: (B,) or (B, T).
+
+        Raises:
+            ValueError: shapes do not fit; the metric is as it was.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define update_state")
+
+    def result(self) -> float:
+        """Returns the value over all batches since the last reset; 0 before the first."""
+        raise NotImplementedError(f"{type(self).__name__} must define result")
+
+    def reset_state(self) -> None:
+        """Forgets all batches."""
+        raise NotImplementedError(f"{type(self).__name__} must define reset_state")
+
+
+@register("metric")
+class Mean(Metric):
+    """Weighted mean of values, such as the losses of batches weighted by their rows."""
+
+    def update_state(  # type: ignore[override]
+        self, values: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
+        """Adds values.
+
+        Args:
+            values: a number, or an array (B, ...) whose rows count one each.
+            sample_weight: None (1 each), a number for a number, or an array of the leading
+                dimensions of values.
+
+        Raises:
+            ValueError: sample_weight's shape does not fit.
+        """
+        if isinstance(values, float):
+            weight = 1.0 if sample_weight is None else float(sample_weight)  # type: ignore[arg-type]
+            self.total += float(values) * weight
+            self.count += weight
+            return
+        array = np.asarray(values, np.float64)
+        if array.ndim == 0:
+            array = array.reshape(1)
+            sample_weight = None if sample_weight is None else np.reshape(sample_weight, 1)
+        self._add(array, sample_weight)
+
+    def _add(self, values: Array, sample_weight: ArrayLike | None) -> None:
+        """Adds (B, ...) values, numbers or bools; each row counts its mean weight."""
+        rows = len(values)
+        if sample_weight is None:
+            if values.dtype == np.bool_:
+                total = float(np.count_nonzero(values))
+            else:
+                total = float(np.add.reduce(values, axis=None, dtype=np.float64))
+            count = float(rows)
+        else:
+            weights = leading("sample_weight", sample_weight, values.shape, np.float64)
+            total = float((values * weights).sum())
+            count = float(weights.sum()) * (rows / max(weights.size, 1))
+        self.total += total * (rows / max(values.size, 1))
+        self.count += count
+
+    def result(self) -> float:
+        return self.total / self.count if self.count else 0.0
+
+    def reset_state(self) -> None:
+        self.total = 0.0
+        self.count = 0.0
+
+
+class MeanOfValues(Mean):
+    """The mean of one value per element, which `_values` computes."""
+
+    def update_state(  # type: ignore[override]
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
+        self._add(self._values(np.asarray(y_true), np.asarray(y_pred)), sample_weight)
+
+    def _values(self, t: Array, p: Array) -> Array:
+        raise NotImplementedError
