@@ -156,13 +156,9 @@ def run(epochs: int, output: Path, seed: int) -> float:
     (x, y), (x_test, y_test) = load_digits()
     x_all, y_all = shifted(x), np.tile(y, 9)
     set_seed(seed)
-    print(
-        f"Data: {len(x):,} handwritten digits to train on and {len(x_test)} to test on, from forms"
-    )
-    print(
-        "that training does not see, each a sequence of 8 rows of 8 pixels. Training has every digit"
-    )
-    print(f"in 9 places, moved by up to one pixel: {len(x_all):,} sequences.\n")
+    print(f"Data: {len(x):,} handwritten digits to train on and {len(x_test)} to test on, from")
+    print("forms that training does not see, each a sequence of 8 rows of 8 pixels. Training has")
+    print(f"every digit in 9 places, moved by up to one pixel: {len(x_all):,} sequences.\n")
 
     model = digit_model(steps=epochs * -(-len(x_all) // BATCH))
     model.summary()
