@@ -58,7 +58,7 @@ class Configurable:
             TypeError: an argument has no JSON form.
         """
         return {
-            name: _encode(getattr(self, name), f"{type(self).__name__}.{name}")
+            name: encode(getattr(self, name), f"{type(self).__name__}.{name}")
             for name in _parameters(type(self))
         }
 
@@ -78,7 +78,7 @@ class Configurable:
         missing = [name for name, required in known.items() if required and name not in config]
         if missing:
             raise ValueError(f"config of {cls.__name__} lacks the keys {missing}")
-        arguments = {name: _decode(value) for name, value in config.items()}
+        arguments = {name: decode(value) for name, value in config.items()}
         try:
             return cls(**arguments)
         except (TypeError, AttributeError, LookupError, ArithmeticError) as error:
@@ -244,30 +244,32 @@ def _parameters(cls: type[Configurable]) -> dict[str, bool]:
     return found
 
 
-def _encode(value: Any, where: str) -> Any:
+def encode(value: Any, where: str) -> Any:
+    """`value` as JSON values; TypeError, naming `where` it stands, if it has no such form."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, np.generic):
-        return _encode(value.item(), where)
+        return encode(value.item(), where)
     if isinstance(value, (list, tuple)):
-        return [_encode(item, where) for item in value]
+        return [encode(item, where) for item in value]
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {key: _encode(item, where) for key, item in value.items()}
+        return {key: encode(item, where) for key, item in value.items()}
     if isinstance(value, Configurable):
         return {"kind": value.kind, **to_config(value)}
     raise TypeError(f"{where} of type {type(value).__name__} has no JSON form")
 
 
-def _decode(value: Any) -> Any:
+def decode(value: Any) -> Any:
+    """What `encode` encoded; ValueError for an object that cannot be made."""
     if isinstance(value, list):
-        return [_decode(item) for item in value]
+        return [decode(item) for item in value]
     if isinstance(value, dict):
         if value.keys() == _NESTED_KEYS:
             kind = value["kind"]
             if not isinstance(kind, str):
                 raise ValueError(f"expected 'kind' as a string, received {_shorten(kind)}")
             return from_config(kind, value)
-        return {key: _decode(item) for key, item in value.items()}
+        return {key: decode(item) for key, item in value.items()}
     return value
 
 

@@ -8,8 +8,12 @@ from typing import Any
 import numpy as np
 
 from . import losses, metrics
+from ._arrays import number
+from .data.reader import unique_names
 
 Array = np.ndarray
+Shape = tuple[int | None, ...]
+_CHECKED_AT_ONCE = 65536  # rows of labels: bounds the memory of a check
 
 
 class Objective:
@@ -29,7 +33,7 @@ class Objective:
             if identifier not in ("crossentropy", "ce"):
                 losses.get(identifier)  # raises for what it does not know
         factors = _spread("loss_weights", 1.0 if loss_weights is None else loss_weights, self.names)
-        self._factors = [float(f) for f in factors]
+        self._factors = [1.0 if f is None else number("loss_weights", f) for f in factors]
         self._given = [
             (k, identifier, uses_weights)
             for uses_weights, group in ((False, plain), (True, weighted))
@@ -44,30 +48,42 @@ class Objective:
         self._total = metrics.Mean("loss")
         self._parts = [metrics.Mean() for _ in self.names]
 
-    def resolve(self, y: Sequence[Array], shapes: Sequence[tuple[int | None, ...]]) -> None:
-        """Choose what depends on the shapes of labels and outputs; once."""
+    def resolve(self, y: Sequence[Array], shapes: Sequence[Shape]) -> None:
+        """Choose, once, the losses and metrics that depend on the shapes of labels and outputs."""
         if self.losses:
             return
-        self.losses = [
-            losses.resolve(g, a.shape, s)
-            for g, a, s in zip(self._given_losses, y, shapes, strict=True)
-        ]
-        taken: dict[str, int] = {}
+        chosen = self._losses_for(y, shapes)
+        found: list[tuple[int, metrics.Metric, bool, str]] = []
+        names: list[str] = []
         for k, identifier, uses_weights in self._given:
-            metric = metrics.resolve(identifier, self.losses[k], y[k].shape, shapes[k])
-            name = metric.name if len(self.names) == 1 else f"{self.names[k]}_{metric.name}"
-            count = taken.get(name, 0)
-            taken[name] = count + 1
-            self._metrics.append((k, metric, uses_weights, f"{name}_{count}" if count else name))
+            metric = metrics.resolve(identifier, chosen[k], y[k].shape, shapes[k])
+            names.append(metric.name if len(self.names) == 1 else f"{self.names[k]}_{metric.name}")
+            found.append((k, metric, uses_weights, unique_names(names)[-1]))
+        self.losses, self._metrics = chosen, found
 
-    def check(self, y: Sequence[Array], shapes: Sequence[tuple[int | None, ...]]) -> None:
-        """Raise ValueError if a label cannot be one, before anything is trained."""
+    def _losses_for(self, y: Sequence[Array], shapes: Sequence[Shape]) -> list[losses.Loss | None]:
+        return [
+            losses.resolve(given, labels.shape, shape)
+            for given, labels, shape in zip(self._given_losses, y, shapes, strict=True)
+        ]
+
+    def check(
+        self, y: Sequence[Array], shapes: Sequence[Shape], masked: Sequence[bool]
+    ) -> None:
+        """Raise ValueError if a label cannot be one; then `resolve`.
+
+        Labels of outputs that may be masked are not looked at: at masked steps they do not matter.
+        """
+        chosen = self.losses or self._losses_for(y, shapes)
+        for loss, labels, shape, may_mask in zip(chosen, y, shapes, masked, strict=True):
+            if loss is None or may_mask:
+                continue
+            known = labels.shape + (1,) * (len(shape) - labels.ndim)
+            sizes = [known[d] if s is None else s for d, s in enumerate(shape)][1:]
+            for begin in range(0, len(labels), _CHECKED_AT_ONCE):
+                some = labels[begin : begin + _CHECKED_AT_ONCE]
+                loss.check(some, (len(some), *sizes))
         self.resolve(y, shapes)
-        for loss, labels, shape in zip(self.losses, y, shapes, strict=True):
-            if loss is not None:
-                known = labels.shape + (1,) * (len(shape) - labels.ndim)
-                full = [known[d] if s is None else s for d, s in enumerate(shape)]
-                loss.check(labels, (len(labels), *full[1:]))
 
     def gradients(
         self, y: Sequence[Array], outputs: Sequence[Array], weight: Any, masks: Sequence[Any]

@@ -79,9 +79,16 @@ class Optimizer(Configurable):
 
         segments: (begin, end) of each weight array, for clipnorm; None for one of all.
         """
-        if not self.slots and self.slot_names:
-            self.slots = {name: np.zeros_like(params) for name in self.slot_names}
-            self._start()
+        if not self.slots:
+            self.start(params)
+        for name, slot in self.slots.items():
+            if slot.shape != params.shape or slot.dtype != params.dtype:
+                raise ValueError(f"optimizer: expected a new one for these weights, got one whose "
+                                 f"{name} has {slot.dtype} {slot.shape} for {params.dtype} "
+                                 f"{params.shape}: compile the model again")  # fmt: skip
+        if grads.shape != params.shape or grads.dtype != params.dtype:
+            raise ValueError(f"grads: expected {params.dtype} {params.shape}, got {grads.dtype} "
+                             f"{grads.shape}")  # fmt: skip
         self._clip(grads, segments or [(0, grads.size)])
         rate = self.current_learning_rate()
         if self.weight_decay:
@@ -89,8 +96,9 @@ class Optimizer(Configurable):
         self._step(params, grads, rate)
         self.iterations += 1
 
-    def _start(self) -> None:
-        """Give the new slots values other than 0."""
+    def start(self, params: Array) -> None:
+        """Make the slots for parameters of this size, at their first values."""
+        self.slots = {name: np.zeros_like(params) for name in self.slot_names}
 
     def _step(self, params: Array, grads: Array, rate: float) -> None:
         raise NotImplementedError(f"{type(self).__name__} must define _step")
@@ -232,7 +240,8 @@ class Adagrad(Optimizer):
         )
         self.epsilon = number("epsilon", epsilon, above=0)
 
-    def _start(self) -> None:
+    def start(self, params: Array) -> None:
+        super().start(params)
         self.slots["sum"].fill(self.initial_accumulator_value)
 
     def _step(self, params: Array, grads: Array, rate: float) -> None:

@@ -20,27 +20,32 @@ class Parameters:
     """The weights of `layers`, moved into one array, those that training changes first.
 
     values, grads (n,): all weights and all gradients.
-    segments: (begin, end) of each weight; the first `trained` elements are training's.
+    owners: (layer, name) of each weight; segments: its (begin, end).
+    trained: what training changes is the first `trained` elements, and the first so many segments
+    are `trained_segments`.
     """
 
     def __init__(self, layers: Sequence[Layer]):
         self.layers = list(layers)
-        trained = {id(part) for layer in layers for part in layer.trained()}
-        owners = [(part, name) for layer in layers for part in layer.walk() for name in part.params]
-        owners.sort(key=lambda owner: id(owner[0]) not in trained)  # stable
+        self._trained_ids = _trained(layers)
+        parts = {id(part): part for layer in layers for part in layer.walk()}
+        owners = [(part, name) for part in parts.values() for name in part.params]
+        owners.sort(key=lambda owner: id(owner[0]) not in self._trained_ids)  # stable
         dtypes = {part.dtype for part, _ in owners}
         if len(dtypes) > 1:
             raise ValueError(f"layers: expected one dtype in a model, got {sorted(dtypes)}")
         dtype = np.dtype(dtypes.pop() if dtypes else np.float32)
         unit = ALIGNMENT // dtype.itemsize
+        self.owners = owners
         self.segments: list[tuple[int, int]] = []
         self.trained = size = 0
         for part, name in owners:
             count = part.params[name].size
             self.segments.append((size, size + count))
             size += -(-count // unit) * unit
-            if id(part) in trained:
+            if id(part) in self._trained_ids:
                 self.trained = size
+        self.trained_segments = [s for s in self.segments if s[1] <= self.trained]
         self.values = _aligned_zeros(size, dtype)
         self.grads = _aligned_zeros(size, dtype)
         for (part, name), (begin, end) in zip(owners, self.segments, strict=True):
@@ -50,13 +55,23 @@ class Parameters:
             part.params[name] = view
             part.grads[name] = self.grads[begin:end].reshape(shape)
             part.home = self
-        self._parts = [part for part, _ in owners]
+        self._parts = list({id(part): part for part, _ in owners}.values())
 
-    def current(self) -> Parameters:
-        """These parameters, or, if another model has taken a layer since, the weights anew."""
-        if all(part.home is self for part in self._parts):
-            return self
-        return Parameters(self.layers)
+    def current(self, replan: bool = False) -> Parameters:
+        """These parameters, or, if another model has taken a layer since, the weights anew.
+
+        replan: also anew if the layers' `trainable` has changed.
+        """
+        for part in self._parts:
+            if part.home is not self:
+                return Parameters(self.layers)
+        if replan and _trained(self.layers) != self._trained_ids:
+            return Parameters(self.layers)
+        return self
+
+
+def _trained(layers: Sequence[Layer]) -> set[int]:
+    return {id(part) for layer in layers for part in layer.trained()}
 
 
 def _aligned_zeros(size: int, dtype: np.dtype) -> Array:

@@ -47,20 +47,13 @@ class Callback:
 class CallbackList:
     """Calls a hook of every callback that defines it; one that nobody defines costs nothing."""
 
-    def __init__(self, callbacks: Any, model: Any, params: dict[str, Any]):
-        if isinstance(callbacks, Callback):
-            callbacks = [callbacks]
-        if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
-            raise TypeError(
-                f"callbacks: expected a list of callbacks, got {type(callbacks).__name__}"
-            )
+    def __init__(self, callbacks: Sequence[Callback]):
         for callback in callbacks:
             if not isinstance(callback, Callback):
                 raise TypeError(
                     f"callbacks: expected instances of Callback, got {type(callback).__name__}"
                 )
-            callback.set_model(model)
-            callback.set_params(params)
+        self._callbacks = list(callbacks)
         self._hooks = {
             hook: [
                 getattr(c, hook)
@@ -69,6 +62,12 @@ class CallbackList:
             ]
             for hook in HOOKS
         }
+
+    def attach(self, model: Any, params: dict[str, Any]) -> None:
+        """Tell every callback which model it belongs to, and how it runs."""
+        for callback in self._callbacks:
+            callback.set_model(model)
+            callback.set_params(params)
 
     def __call__(self, hook: str, *arguments: Any) -> None:
         for function in self._hooks[hook]:

@@ -8,12 +8,27 @@ from .base import Callback
 
 
 class Progress(Callback):
-    """Shows how the training goes: verbose 1 a bar for each epoch, 2 a line for each epoch."""
+    """Shows how the training goes: verbose 1 a bar for each epoch, 2 a line for each epoch.
+
+    An evaluation by itself gives one line.
+    """
 
     def __init__(self, verbose: int):
         self.verbose = verbose
         self._bar: Any = None
         self._began = 0.0
+        self._trains = False
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._trains = True
+
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        if not self._trains:
+            self._began = time.perf_counter()
+
+    def on_test_end(self, logs: dict[str, float] | None = None) -> None:
+        if not self._trains:
+            self._line("Evaluation", logs)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._began = time.perf_counter()
@@ -36,8 +51,11 @@ class Progress(Callback):
             self._bar.close()
             self._bar = None
         else:
-            seconds = time.perf_counter() - self._began
-            print(f"{self._title} - {seconds:.1f}s - {_text(logs)}", flush=True)
+            self._line(self._title, logs)
+
+    def _line(self, title: str, logs: dict[str, float] | None) -> None:
+        seconds = time.perf_counter() - self._began
+        print(f"{title} - {seconds:.1f}s - {_text(logs)}", flush=True)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         if self._bar is not None:  # stopped inside an epoch

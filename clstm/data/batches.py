@@ -20,16 +20,51 @@ class Batch(NamedTuple):
 
 
 class ArraySource:
-    """Batches of `batch_size` rows out of whole arrays, the last one maybe smaller."""
+    """Batches of `batch_size` rows out of whole arrays, the last one maybe smaller.
 
-    def __init__(self, data: Batch, batch_size: int):
+    steps: batches of an epoch, None for all. With `goes_on` an epoch begins where the one before
+    ended, and the rows begin anew after the last one; else every epoch begins with the first row.
+    """
+
+    ran_out = False
+
+    def __init__(
+        self, data: Batch, batch_size: int, steps: int | None = None, goes_on: bool = False
+    ):
         self.data = data
         self.batch_size = batch_size
         self.rows = data.rows
-        self.steps: int | None = -(-data.rows // batch_size)
+        batches = -(-data.rows // batch_size)
+        self._goes_on = goes_on and steps is not None
+        self.steps = batches if steps is None else steps if goes_on else min(steps, batches)
+        self._rest: Iterator[Batch] = iter(())
+
+    def split(
+        self, share: float, batch_size: int | None, steps: int | None
+    ) -> tuple[ArraySource, ArraySource]:
+        """Sources of the first rows, to train on, and of the last `share`, to validate with."""
+        held = int(self.rows * (1 - share))
+        if not 0 < held < self.rows:
+            raise ValueError(f"validation_split: expected rows on both sides, got {held} of "
+                             f"{self.rows} for training")  # fmt: skip
+        return (
+            ArraySource(take(self.data, slice(0, held)), self.batch_size,
+                        self.steps if self._goes_on else None, self._goes_on),
+            ArraySource(take(self.data, slice(held, None)), batch_size or self.batch_size, steps),
+        )  # fmt: skip
 
     def epoch(self, rng: np.random.Generator | None = None) -> Iterator[Batch]:
-        """All rows once: as they lie, or in an order that `rng` draws."""
+        """One epoch: the rows as they lie, or in an order that `rng` draws."""
+        if not self._goes_on:
+            self._rest = iter(())
+        for _ in range(self.steps):
+            batch = next(self._rest, None)
+            if batch is None:
+                self._rest = self._all(rng)
+                batch = next(self._rest)
+            yield batch
+
+    def _all(self, rng: np.random.Generator | None) -> Iterator[Batch]:
         order = None if rng is None else rng.permutation(self.rows)
         for begin in range(0, self.rows, self.batch_size):
             end = min(begin + self.batch_size, self.rows)
@@ -39,38 +74,62 @@ class ArraySource:
 class IterableSource:
     """Batches out of an iterable of x, (x, y) or (x, y, sample_weight).
 
-    An iterator goes on where it stood; any other iterable starts anew in every epoch. `steps`
-    limits an epoch; without it an epoch ends with the iterable.
+    steps: batches of an epoch; None: an epoch ends with the iterable. An iterator goes on where it
+    stood, and `ran_out` says that it ended before the steps were done; any other iterable starts
+    anew when it ends, and, unless it `goes_on`, with every epoch.
+
+    first: the first batch, which is read at once; ValueError if there is none.
     """
 
     rows = None
 
-    def __init__(self, source: Iterable[Any], steps: int | None, convert: Callable[..., Batch]):
+    def __init__(
+        self, source: Iterable[Any], steps: int | None, convert: Callable[..., Batch],
+        goes_on: bool = False,
+    ):  # fmt: skip
         self.source = source
         self.steps = steps
+        self.ran_out = False
         self._convert = convert
+        self._goes_on = goes_on and steps is not None
         self._iterator = iter(source)
+        first = next(self._batches(), None)
+        if first is None:
+            raise ValueError("x: expected at least one batch, got an iterable without any")
+        self.first = first
+        self._ahead = [first]  # read, but not yet given
 
     def epoch(self, rng: np.random.Generator | None = None) -> Iterator[Batch]:
         """One epoch; `rng` is not used: the iterable says the order."""
-        if not isinstance(self.source, Iterator):
+        restarts = not isinstance(self.source, Iterator)
+        if restarts and not self._goes_on and not self._ahead:
             self._iterator = iter(self.source)
         count = 0
+        fresh = False  # nothing was read since the iterable started anew
         while self.steps is None or count < self.steps:
-            try:
-                item = next(self._iterator)
-            except StopIteration:
+            batch = self._ahead.pop() if self._ahead else next(self._batches(), None)
+            if batch is not None:
+                yield batch
+                count += 1
+                fresh = False
+            elif restarts and self.steps is not None and not fresh:
+                self._iterator = iter(self.source)
+                fresh = True
+            else:
                 break
+        self.ran_out = count == 0 or (self.steps is not None and count < self.steps)
+
+    def _batches(self) -> Iterator[Batch]:
+        for item in self._iterator:
             parts = item if isinstance(item, tuple) else (item,)
             if not 1 <= len(parts) <= 3:
                 raise ValueError(
                     f"x: expected batches (x, y) or (x, y, sample_weight), got {len(parts)} parts"
                 )
             yield self._convert(*parts, *[None] * (3 - len(parts)))
-            count += 1
-        if count == 0 or (self.steps is not None and count < self.steps):
-            expected = "at least one batch" if self.steps is None else f"{self.steps} batches"
-            raise ValueError(f"x: expected {expected} for every epoch, got {count}")
+
+
+Source = ArraySource | IterableSource
 
 
 def take(data: Batch, place: Any) -> Batch:
@@ -86,6 +145,6 @@ def take(data: Batch, place: Any) -> Batch:
 
 def is_iterable_of_batches(x: Any) -> bool:
     """Whether x is a generator or the like: no array, no list or dict of arrays."""
-    if isinstance(x, (np.ndarray, list, tuple, dict, str)) or hasattr(x, "__array__"):
+    if isinstance(x, (np.ndarray, list, tuple, dict, str, bytes)) or hasattr(x, "__array__"):
         return False
     return hasattr(x, "__iter__")

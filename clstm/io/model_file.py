@@ -1,6 +1,7 @@
 """The model file: one safetensors file that holds a model whole. Loading it runs no code.
 
-Tensors: "weights/<layer>/<name>" and "optimizer/<slot>". Metadata: "clstm", the architecture and
+Tensors: "weights/<layer>/<part>/<name>" and "optimizer/<slot>/<layer>/<part>/<name>", where part
+counts the layers that a layer is made of, 0 being itself. Metadata: "clstm", the architecture and
 the state of the training as JSON, and "sha256", a digest of that JSON and of all tensors.
 """
 
@@ -15,7 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import _serialize, models
+from .. import _serialize
+from ..layers.base import Allowance, Layer
+from . import architecture
 
 FORMAT = 1
 Array = np.ndarray
@@ -25,17 +28,17 @@ def save(model: Any, path: Any) -> None:
     """Write `model` to `path`: beside it first, then renamed over it."""
     from safetensors.numpy import save as to_bytes
 
-    if not model._is_built():
+    if not model.built:
         raise ValueError("model: expected a built one; fit it or call build(input_shape) first")
-    tensors = {f"weights/{key}": value for key, value in _weights(model).items()}
+    tensors = {f"weights/{key}": part.params[name] for key, (part, name) in _weights(model).items()}
     training = None
     if model._compiled is not None:
         training = {
-            "settings": {k: _plain(v) for k, v in model._compiled.items()},
+            "settings": {k: _serialize.encode(v, k) for k, v in model._compiled.items()},
             "optimizer": _serialize.to_config(model.optimizer),
             "iterations": model.optimizer.iterations,
         }
-        tensors |= {f"optimizer/{name}": slot for name, slot in model.optimizer.slots.items()}
+        tensors |= {f"optimizer/{key}": value for key, value in _slots(model).items()}
     header = json.dumps(
         {"format": FORMAT, "model": model.get_config(), "training": training}, sort_keys=True
     )
@@ -46,8 +49,12 @@ def save(model: Any, path: Any) -> None:
 
 def write(path: Any, data: bytes) -> None:
     """Write a file so that `path` is the old one or the new one, whatever happens."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    path = Path(os.path.realpath(path))  # a link stays a link
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"path: expected a file in an existing folder, got {path}")
+    if path.is_dir():
+        raise IsADirectoryError(f"path: expected a file, got the folder {path}")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".clstm-", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -69,61 +76,120 @@ def write(path: Any, data: bytes) -> None:
 def load_model(path: Any) -> Any:
     """The model that `model.save(path)` wrote, compiled if it was, to predict with or train on.
 
-    Raises ValueError if the file is no clstm model, is damaged, or names an unknown layer: your own
-    layers must be registered (`clstm.register`) before.
+    Raises:
+        ValueError: the file is no clstm model, is damaged, or names an unknown layer: your own
+            layers must be registered (`clstm.register`) before.
+        FileNotFoundError: there is no such file.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = Path(path)
+    content, tensors = _read(path)
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{path.name}: expected a clstm model file, got none: {error}") from error
-    if not {"clstm", "sha256"} <= metadata.keys():
-        raise ValueError(f"{path.name}: expected a clstm model file, got another safetensors file")
-    header = metadata["clstm"]
-    if _digest(header, tensors) != metadata["sha256"]:
-        raise ValueError(f"{path.name}: the file is damaged: its SHA-256 does not match")
-    content = json.loads(header)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError(f"{path.name}: expected format {FORMAT}, written by another clstm")
-    model = models.from_config(content["model"])
-    weights = _weights(model)
-    stored = {n.removeprefix("weights/"): t for n, t in tensors.items() if n.startswith("weights/")}
-    if stored.keys() != weights.keys():
-        raise ValueError(f"{path.name}: the weights do not fit the architecture")
-    for name, value in weights.items():
-        if stored[name].shape != value.shape or stored[name].dtype != value.dtype:
-            raise ValueError(f"{path.name}: {name}: expected {value.dtype} {value.shape}, got "
-                             f"{stored[name].dtype} {stored[name].shape}")  # fmt: skip
-        value[...] = stored[name]
-    if content.get("training") is not None:
-        _restore_training(model, content["training"], tensors, path.name)
+        with Allowance(sum(tensor.size for tensor in tensors.values())):
+            model = architecture.from_config(content.get("model"))
+        _fill(model, tensors)
+        if content.get("training") is not None:
+            _restore_training(model, content["training"], tensors)
+    except (ValueError, TypeError, KeyError, AttributeError, MemoryError, OverflowError) as error:
+        raise ValueError(f"{path.name}: the file does not hold a model: {error}") from error
     return model
 
 
-def _restore_training(model: Any, training: Any, tensors: dict[str, Array], name: str) -> None:
-    settings = {k: _object(v) for k, v in training["settings"].items()}
-    model.compile(_serialize.from_config("optimizer", training["optimizer"]), **settings)
-    optimizer = model.optimizer
-    optimizer.iterations = int(training["iterations"])
-    size = model._parameters.trained
-    for slot in optimizer.slot_names if optimizer.iterations else ():
-        value = tensors.get(f"optimizer/{slot}")
-        if value is None or value.shape != (size,):
-            raise ValueError(f"{name}: the optimizer's state does not fit the model")
-        optimizer.slots[slot] = value.copy()
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The JSON and the tensors of a model file whose digest is right."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.exists():
+        raise FileNotFoundError(f"path: expected a model file, got none at {path}")
+    if not path.is_file():
+        raise ValueError(f"path: expected a model file, got the folder {path}")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            if not {"clstm", "sha256"} <= metadata.keys():
+                raise ValueError(
+                    f"{path.name}: expected a clstm model file, got another safetensors file"
+                )
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, TypeError, AttributeError, MemoryError) as error:
+        raise ValueError(f"{path.name}: expected a clstm model file, got none: {error}") from error
+    header = metadata["clstm"]
+    if _digest(header, tensors) != metadata["sha256"]:
+        raise ValueError(f"{path.name}: the file is damaged: its SHA-256 does not match")
+    try:
+        content = json.loads(header)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path.name}: expected JSON that describes a model: {error}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError(f"{path.name}: expected format {FORMAT}, written by another clstm")
+    return content, tensors
 
 
-def _weights(model: Any) -> dict[str, Array]:
-    """All weights by a name that is theirs alone."""
+def _fill(model: Any, tensors: dict[str, Array]) -> None:
+    """Set the weights."""
+    weights = _weights(model)
+    stored = {n.removeprefix("weights/"): t for n, t in tensors.items() if n.startswith("weights/")}
+    if stored.keys() != weights.keys():
+        odd = sorted(stored.keys() ^ weights.keys())[0]
+        raise ValueError(f"the weights do not fit the architecture: {odd}")
+    for key, (part, name) in weights.items():
+        _copy(key, stored[key], part.params[name])
+
+
+def _copy(key: str, stored: Array, target: Array) -> None:
+    if stored.shape != target.shape or stored.dtype != target.dtype:
+        raise ValueError(f"{key}: expected {target.dtype} {target.shape}, got "
+                         f"{stored.dtype} {stored.shape}")  # fmt: skip
+    target[...] = stored
+
+
+def _restore_training(model: Any, training: Any, tensors: dict[str, Array]) -> None:
+    settings = {k: _serialize.decode(v) for k, v in training["settings"].items()}
+    optimizer = _serialize.from_config("optimizer", training["optimizer"])
+    model.compile(optimizer, **settings)
+    iterations = training["iterations"]
+    if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 0:
+        raise ValueError(f"iterations: expected an int of at least 0, got {iterations!r}")
+    optimizer.iterations = iterations
+    stored = {
+        n.removeprefix("optimizer/"): t for n, t in tensors.items() if n.startswith("optimizer/")
+    }
+    if not stored:
+        return
+    optimizer.start(model._parameters.values[: model._parameters.trained])
+    slots = _slots(model)
+    for key, value in stored.items():
+        if key not in slots:
+            raise ValueError(f"the optimizer's state does not fit the model: {key}")
+        _copy(key, value, slots[key])
+
+
+def _weights(model: Any) -> dict[str, tuple[Layer, str]]:
+    """All weights, (layer, name), by a key that is theirs alone."""
+    found: dict[int, Layer] = {}
+    keys: dict[str, tuple[Layer, str]] = {}
+    for layer in model.layers:
+        for k, part in enumerate(layer.walk()):
+            if id(part) not in found:  # else a layer that is also a part of another one
+                found[id(part)] = part
+                keys |= {f"{layer.name}/{k}/{name}": (part, name) for name in part.params}
+    return keys
+
+
+def _slots(model: Any) -> dict[str, Array]:
+    """The optimizer's state, views, by slot and by the weight that it belongs to."""
+    parameters, slots = model._parameters, model.optimizer.slots
+    if any(slot.shape != (parameters.trained,) for slot in slots.values()):
+        return {}  # of another model, or of this one before it grew: useless for this one
+    place = {
+        (id(part), name): segment
+        for (part, name), segment in zip(parameters.owners, parameters.segments, strict=True)
+        if segment[1] <= parameters.trained
+    }
     return {
-        f"{layer.name}/{k}/{name}": value
-        for layer in model.layers
-        for k, part in enumerate(layer.walk())
-        for name, value in part.params.items()
+        f"{slot_name}/{key}": slot[slice(*place[id(part), name])].reshape(part.params[name].shape)
+        for slot_name, slot in slots.items()
+        for key, (part, name) in _weights(model).items()
+        if (id(part), name) in place
     }
 
 
@@ -134,28 +200,6 @@ def _digest(header: str, tensors: dict[str, Array]) -> str:
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    """A setting of compile as JSON values."""
-    if isinstance(value, _serialize.Configurable):
-        return {"kind": value.kind, **_serialize.to_config(value)}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    return value
-
-
-def _object(value: Any) -> Any:
-    """What `_plain` made plain."""
-    if isinstance(value, list):
-        return [_object(v) for v in value]
-    if isinstance(value, dict):
-        if value.keys() == {"kind", "class_name", "config"}:
-            return _serialize.from_config(value["kind"], value)
-        return {k: _object(v) for k, v in value.items()}
-    return value
 
 
 def _umask() -> int:

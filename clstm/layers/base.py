@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
-from .. import constraints, initializers, random, regularizers
-from .._arrays import copy_into, float_array, float_dtype
+from .. import constraints, random, regularizers
+from .._arrays import check_shape, copy_into, float_array, float_dtype
 from .._serialize import Configurable, get, snake_case
 from ..graph import Node, Symbol, is_symbolic
 
@@ -17,12 +19,37 @@ Array = np.ndarray
 Shape = tuple[int | None, ...]
 
 _names: Counter[str] = Counter()
+_loading: ContextVar[Allowance | None] = ContextVar("loading", default=None)
 
 
 def unique_name(base: str) -> str:
     """base, base_1, base_2, ...: a name that no layer of this process was given so far."""
     _names[base] += 1
     return base if _names[base] == 1 else f"{base}_{_names[base] - 1}"
+
+
+class Allowance:
+    """While a model is read from a file, weights are zeros, and no more than the file can fill.
+
+    Used as a context; size: number of weights.
+    """
+
+    def __init__(self, size: int):
+        self._left = size
+
+    def zeros(self, shape: tuple[int, ...], dtype: np.dtype) -> Array:
+        """A new weight; ValueError when they become too many."""
+        self._left -= math.prod(shape)
+        if self._left < 0:
+            raise ValueError(f"the architecture has more weights than the file: shape {shape}")
+        return np.zeros(shape, dtype)
+
+    def __enter__(self) -> Allowance:
+        self._token = _loading.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _loading.reset(self._token)
 
 
 class Layer(Configurable):
@@ -34,14 +61,15 @@ class Layer(Configurable):
     Args:
         name: unique in a model; made from the class's name if None.
         dtype: "float32" or "float64", of weights and outputs.
-        trainable: False keeps the weights as they are.
+        trainable: False keeps the weights as they are, from the next `compile` on.
         input_shape: of one row, without the batch; lets a Sequential build at once.
+        activity_regularizer: penalty on the outputs, of every one where there are several.
     """
 
     kind = "layer"
     supports_masking = True  # outputs have the mask of the inputs
     rank: int | None = None  # of the inputs, batch included; None: any
-    activity_regularizer: regularizers.Regularizer | None = None  # of the outputs
+    takes_lists = False  # inputs may be a list of several arrays
 
     def __init__(
         self,
@@ -50,6 +78,7 @@ class Layer(Configurable):
         dtype: str = "float32",
         trainable: bool = True,
         input_shape: Sequence[int | None] | None = None,
+        activity_regularizer: Any = None,
     ):
         self.name = unique_name(snake_case(type(self).__name__)) if name is None else name
         if not isinstance(self.name, str) or not self.name or "/" in self.name:
@@ -57,6 +86,7 @@ class Layer(Configurable):
         self.dtype = float_dtype("dtype", dtype).name
         self.trainable = bool(trainable)
         self.input_shape = None if input_shape is None else tuple(input_shape)
+        self.activity_regularizer = get("regularizer", activity_regularizer)
         self.params: dict[str, Array] = {}
         self.grads: dict[str, Array] = {}
         self.regularizers: dict[str, regularizers.Regularizer] = {}
@@ -92,6 +122,16 @@ class Layer(Configurable):
         """Mask of the outputs."""
         return mask if self.supports_masking else None
 
+    def join_masks(self, inputs: list[Array], masks: list[Array | None]) -> Array | None:
+        """The mask of a call with several inputs: that of the first."""
+        return masks[0]
+
+    def may_mask(self, masked: bool) -> bool:
+        """Whether outputs may have a mask, if inputs may (`masked`) or may not have one."""
+        if type(self).compute_mask is not Layer.compute_mask:
+            return True
+        return masked and self.supports_masking
+
     def sublayers(self) -> list[Layer]:
         """Layers that this one is made of."""
         return []
@@ -108,7 +148,11 @@ class Layer(Configurable):
     ) -> None:
         """Make `params[name]`, and `grads[name]` of zeros."""
         dtype = np.dtype(self.dtype)
-        value = get("initializer", initializer)(shape, dtype, random.generator())
+        if (loading := _loading.get()) is not None:
+            value = loading.zeros(shape, dtype)
+        else:
+            value = get("initializer", initializer)(shape, dtype, random.generator())
+            check_shape(f"initializer of {self.name}'s {name}", value, shape)
         self.params[name] = np.require(value, dtype, ["C", "W"])
         self.grads[name] = np.zeros(shape, dtype)
         if regularizer is not None:
@@ -152,7 +196,12 @@ class Layer(Configurable):
             for inner in self.walk():
                 inner.dtype = self.dtype
             if not self.params:  # else build was called directly
-                self.build(input_shape)
+                try:
+                    self.build(input_shape)
+                except BaseException:  # a weight alone would pass for a layer that is built
+                    for weights in (self.params, self.grads, self.regularizers, self.constraints):
+                        weights.clear()
+                    raise
             self.built = True
             self._built_shape = input_shape
         elif self.params or self.sublayers():
@@ -182,7 +231,7 @@ class Layer(Configurable):
         """Outputs for arrays; for symbols (`Input`), the symbols of the outputs."""
         if is_symbolic(inputs):
             return self._connect(inputs, mask)
-        several = isinstance(inputs, list) and bool(inputs) and hasattr(inputs[0], "shape")
+        several = self.takes_lists and isinstance(inputs, (list, tuple))
         arrays = [np.asarray(a) for a in inputs] if several else np.asarray(inputs)
         self.ensure_built([a.shape for a in arrays] if several else arrays.shape)
         if training:
@@ -191,6 +240,10 @@ class Layer(Configurable):
 
     def _connect(self, inputs: Any, mask: Symbol | None) -> Any:
         symbols = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+        if len(symbols) > 1 and not self.takes_lists:
+            raise ValueError(f"inputs of {self.name}: expected one, got {len(symbols)}")
+        if mask is not None and not isinstance(mask, Symbol):
+            raise TypeError(f"mask: expected a symbol beside symbols, got {type(mask).__name__}")
         shapes = [s.shape for s in symbols]
         shape = shapes if isinstance(inputs, (list, tuple)) and len(shapes) > 1 else shapes[0]
         self.ensure_built(shape)

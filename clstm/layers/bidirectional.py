@@ -27,6 +27,7 @@ class Bidirectional(Layer):
     """
 
     rank = 3
+    takes_lists = True
 
     def __init__(
         self,
@@ -76,6 +77,9 @@ class Bidirectional(Layer):
 
     def compute_mask(self, inputs: Any, mask: Array | None) -> Array | None:
         return self.forward_layer.compute_mask(inputs, mask)
+
+    def may_mask(self, masked: bool) -> bool:
+        return self.forward_layer.may_mask(masked)
 
     def reset_state(self) -> None:
         """Forget the states that stateful directions carry."""

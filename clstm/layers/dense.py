@@ -33,11 +33,12 @@ class Dense(Layer):
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
         kernel_constraint: Any = None,
         bias_constraint: Any = None,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.units = positive("units", units)
         self._activation = activations.get(activation)
         self.activation = self._activation.name
@@ -70,7 +71,7 @@ class Dense(Layer):
         x = self.cast(inputs)
         rows = x.reshape(-1, x.shape[-1])
         z = np.empty((len(rows), self.units), x.dtype)
-        backend_module(None).matmul(rows, self.params["kernel"], z)
+        backend_module(None, x.dtype).matmul(rows, self.params["kernel"], z)
         if self.use_bias:
             z += self.params["bias"]
         y = self._activation.forward(z)
@@ -78,7 +79,7 @@ class Dense(Layer):
 
     def backward(self, tape: Any, d_outputs: Array, need_dx: bool = True) -> Array | None:
         shape, rows, z, y = tape
-        matmul = backend_module(None).matmul
+        matmul = backend_module(None, z.dtype).matmul
         dz = self._activation.backward(self.cast(d_outputs).reshape(z.shape), z, y)
         matmul(rows, dz, self.grads["kernel"], transpose_a=True, accumulate=True)
         if self.use_bias:

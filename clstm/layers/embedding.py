@@ -58,6 +58,9 @@ class Embedding(Layer):
         nonzero = np.asarray(inputs) != 0
         return nonzero if mask is None else nonzero & mask
 
+    def may_mask(self, masked: bool) -> bool:
+        return masked or self.mask_zero
+
     def forward(
         self, inputs: Any, training: bool = False, mask: Array | None = None
     ) -> tuple[Array, Any]:

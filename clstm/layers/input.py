@@ -14,6 +14,9 @@ from .base import Layer
 class InputLayer(Layer):
     """Where a model's input enters: `Input` makes one."""
 
+    def __call__(self, inputs: Any, **_: Any) -> Any:
+        raise TypeError(f"{self.name}: an input cannot be called")
+
     def __init__(self, shape: Sequence[int | None], *, ids: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
         self.shape = tuple(shape)

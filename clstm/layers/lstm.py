@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import activations
-from .._arrays import float_array, fraction, mask_array, positive
+from .._arrays import fraction, mask_array, positive
 from .._serialize import get, register
-from ..functional import Packed, Tape, lstm, lstm_backward, lstm_forward
-from ..graph import Symbol, is_symbolic
-from ..initializers import Initializer
+from ..functional import lstm, lstm_backward, lstm_forward
+from ..graph import is_symbolic
 from .base import Array, Layer
 from .dropout import dropout_mask
 
@@ -40,6 +38,7 @@ class LSTM(Layer):
     """
 
     rank = 3
+    takes_lists = True
 
     def __init__(
         self,
@@ -66,7 +65,7 @@ class LSTM(Layer):
         stateful: bool = False,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.units = positive("units", units)
         self.activation = activations.get(activation).name
         self.recurrent_activation = activations.get(recurrent_activation).name
@@ -78,7 +77,6 @@ class LSTM(Layer):
         self.kernel_regularizer = get("regularizer", kernel_regularizer)
         self.recurrent_regularizer = get("regularizer", recurrent_regularizer)
         self.bias_regularizer = get("regularizer", bias_regularizer)
-        self.activity_regularizer = get("regularizer", activity_regularizer)
         self.kernel_constraint = get("constraint", kernel_constraint)
         self.recurrent_constraint = get("constraint", recurrent_constraint)
         self.bias_constraint = get("constraint", bias_constraint)
@@ -116,6 +114,9 @@ class LSTM(Layer):
 
     def compute_mask(self, inputs: Any, mask: Array | None) -> Array | None:
         return mask if self.return_sequences else None
+
+    def may_mask(self, masked: bool) -> bool:
+        return masked and self.return_sequences
 
     def reset_state(self) -> None:
         """Forget the state that a stateful layer carries."""

@@ -11,6 +11,14 @@ from .base import Array, Layer
 
 
 class _Merge(Layer):
+    takes_lists = True
+
+    def join_masks(self, inputs: list[Array], masks: list[Array | None]) -> Array | None:
+        """A step is valid where it is in any of the inputs, one without a mask being all valid."""
+        if any(mask is None for mask in masks):
+            return None
+        return np.logical_or.reduce(masks)
+
     def _arrays(self, inputs: Any) -> list[Array]:
         if not isinstance(inputs, (list, tuple)) or len(inputs) < 2:
             raise ValueError(f"inputs of {self.name}: expected a list of at least 2 arrays")
@@ -37,6 +45,15 @@ class Concatenate(_Merge):
         sizes = [s[axis] for s in input_shape]
         total = None if None in sizes else sum(sizes)
         return (*input_shape[0][:axis], total, *input_shape[0][axis + 1 :])
+
+    def join_masks(self, inputs: list[Array], masks: list[Array | None]) -> Array | None:
+        """Along time one mask after the other; else a step is valid where it is in all inputs."""
+        if all(mask is None for mask in masks):
+            return None
+        masks = [np.ones(x.shape[:2], bool) if m is None else m for x, m in zip(inputs, masks)]
+        if self.axis % inputs[0].ndim == 1:
+            return np.concatenate(masks, axis=1)
+        return np.logical_and.reduce(masks)
 
     def forward(
         self, inputs: Any, training: bool = False, mask: Array | None = None

@@ -1,0 +1,163 @@
+"""Runs a graph of layers over arrays, forwards and backwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._arrays import mask_array
+from ..graph import Node, Symbol
+from ..layers.base import Layer
+
+Array = np.ndarray
+
+
+class _Step(NamedTuple):
+    """One node of the graph: slots number the symbols of the model."""
+
+    layer: Layer
+    inputs: list[int]
+    mask: int | None  # slot of an explicit mask or lengths
+    outputs: list[int]
+    need_dx: bool  # an input's gradient is of use to somebody
+    trains: bool  # a gradient at the outputs is of use to somebody
+
+
+class Executor:
+    """The steps of a model's run, laid out once; the layers' `trainable` is read then.
+
+    inputs, outputs: the model's symbols; nodes: each after those that it needs.
+    """
+
+    def __init__(
+        self, inputs: Sequence[Symbol], nodes: Sequence[Node], outputs: Sequence[Symbol]
+    ):
+        symbols = [*inputs, *(s for node in nodes for s in node.outputs)]
+        slot = {id(symbol): k for k, symbol in enumerate(symbols)}
+        self._blank = [None] * (len(symbols) - len(inputs))
+        self._no_masks = [None] * len(symbols)
+        moves: set[int] = set()  # slots that depend on a weight in training
+        masked: set[int] = set()  # slots that may have a mask
+        self._steps: list[_Step] = []
+        for node in nodes:
+            ins = [slot[id(s)] for s in node.inputs]
+            outs = [slot[id(s)] for s in node.outputs]
+            need_dx = any(k in moves for k in ins)
+            trains = need_dx or any(part.params for part in node.layer.trained())
+            if trains:
+                moves.update(outs)
+            mask = None if node.mask is None else slot[id(node.mask)]
+            if node.layer.may_mask(mask is not None or any(k in masked for k in ins)):
+                masked.add(outs[0])
+            self._steps.append(_Step(node.layer, ins, mask, outs, need_dx, trains))
+        self._outputs = [slot[id(s)] for s in outputs]
+        self.masked = [k in masked for k in self._outputs]  # whether each output may have a mask
+        layers = {id(step.layer): step.layer for step in self._steps}.values()
+        trained = {id(part): part for layer in layers for part in layer.trained()}.values()
+        self._regularized = [(p, n, r) for p in trained for n, r in p.regularizers.items()]
+        self._constrained = [(p, n, c) for p in trained for n, c in p.constraints.items()]
+
+    def forward(
+        self, inputs: Sequence[Array], training: bool = False, keep: bool = False
+    ) -> tuple[list[Array], list[Array | None], list[Any], float]:
+        """Outputs, their masks, the tapes of all steps if `keep`, the activity penalty."""
+        values: list[Any] = [*inputs, *self._blank]
+        masks: list[Any] = self._no_masks.copy()
+        tapes = []
+        penalty = 0.0
+        for layer, ins, mask_slot, outs, _, _ in self._steps:
+            if len(ins) == 1:
+                x, mask = values[ins[0]], masks[ins[0]]
+            else:
+                x = [values[k] for k in ins]
+                mask = layer.join_masks(x, [masks[k] for k in ins])
+            if mask_slot is not None:
+                mask = _explicit_mask(values[mask_slot], x)
+            if keep:
+                y, tape = layer.forward(x, training, mask)
+                tapes.append((tape, y if layer.activity_regularizer else None))
+            else:
+                y = layer.infer(x, mask)
+            if layer.activity_regularizer:
+                penalty += sum(layer.activity_regularizer(a) for a in _listed(y))
+            if len(outs) == 1:
+                values[outs[0]] = y
+            else:
+                for k, value in zip(outs, y, strict=True):
+                    values[k] = value
+            masks[outs[0]] = layer.compute_mask(x, mask)
+        return [values[k] for k in self._outputs], [masks[k] for k in self._outputs], tapes, penalty
+
+    def backward(self, tapes: Sequence[Any], d_outputs: Sequence[Array | None]) -> None:
+        """Add the gradients of all weights, from those of the outputs; uses the tapes up."""
+        d: list[Any] = self._no_masks.copy()
+        for k, dy in zip(self._outputs, d_outputs, strict=True):
+            d[k] = _sum(d[k], dy)
+        for step, (tape, y) in zip(reversed(self._steps), reversed(tapes), strict=True):
+            layer, ins, _, outs, need_dx, trains = step
+            if not trains:
+                continue
+            gradients = [d[k] for k in outs]
+            for k in outs:
+                d[k] = None
+            if y is not None:
+                gradients = [
+                    _activity_gradient(layer, a, g) for a, g in zip(_listed(y), gradients)
+                ]
+            if all(g is None for g in gradients):
+                continue
+            dx = layer.backward(tape, gradients if len(outs) > 1 else gradients[0], need_dx)
+            if need_dx:
+                for k, g in zip(ins, dx if len(ins) > 1 else [dx], strict=True):
+                    d[k] = _sum(d[k], g)
+
+    def penalty(self) -> float:
+        """The regularizers' part of the loss."""
+        return sum(regularizer(part.params[name]) for part, name, regularizer in self._regularized)
+
+    def add_penalty_gradients(self) -> None:
+        """Add the regularizers' gradients to the weights'."""
+        for part, name, regularizer in self._regularized:
+            regularizer.add_gradient(part.params[name], part.grads[name])
+
+    def constrain(self) -> None:
+        """Project the weights that have constraints."""
+        for part, name, constraint in self._constrained:
+            part.params[name][...] = constraint(part.params[name])
+
+    def stateful(self) -> Iterator[Layer]:
+        """Layers that carry a state from batch to batch."""
+        for step in self._steps:
+            yield from (part for part in step.layer.walk() if getattr(part, "stateful", False))
+
+
+def _sum(a: Array | None, b: Array | None) -> Array | None:
+    return b if a is None else a if b is None else a + b
+
+
+def _listed(y: Any) -> list[Array]:
+    return y if isinstance(y, list) else [y]
+
+
+def _explicit_mask(value: Array, x: Any) -> Array | None:
+    """The mask (B, T) of a `mask=` or `lengths=` symbol's value, for inputs x.
+
+    lengths stand in (B,) or (B, 1), masks in (B, T); (B, 1) beside one time step is read as
+    lengths too: a length of 0 or 1 is the mask.
+    """
+    batch, time = (x[0] if isinstance(x, list) else x).shape[:2]
+    if value.ndim == 2 and value.shape[1] == 1:
+        value = value[:, 0]
+    if value.ndim == 1:
+        if value.dtype.kind == "f" and not (value == np.floor(value)).all():
+            raise ValueError("lengths: expected whole numbers, got fractions")
+        return mask_array(None, value.astype(np.int64), batch, time)
+    return mask_array(value, None, batch, time)
+
+
+def _activity_gradient(layer: Layer, output: Array, gradient: Array | None) -> Array:
+    gradient = np.zeros_like(output) if gradient is None else np.array(gradient)
+    layer.activity_regularizer.add_gradient(output, gradient)
+    return gradient
