@@ -52,8 +52,9 @@ def extension(name):
     return Extension(
         f"clstm._kernels.{name}",
         sources,
-        include_dirs=["csrc"],
-        depends=[p for p in glob("csrc/**/*", recursive=True) if p.endswith((".h", ".inc"))],
+        include_dirs=["csrc", "clstm/_kernels"],
+        depends=[*glob("csrc/**/*.h", recursive=True), *glob("csrc/**/*.inc", recursive=True),
+                 "clstm/_kernels/team.h"],
     )
 
 
@@ -66,7 +67,7 @@ directives = {
     "embedsignature": True,
     "freethreading_compatible": True,
 }
-names = ["_dispatch", "_parallel", "_pointwise", "_optim", "_blas", "_lstm_blas"]
+names = ["_dispatch", "_parallel", "_pointwise", "_optim", "_blas", "_lstm_blas", "_lstm_native", "_gemm"]
 setup(
     ext_modules=cythonize([extension(name) for name in names], compiler_directives=directives),
     cmdclass={"build_ext": BuildKernels},

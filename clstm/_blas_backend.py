@@ -8,7 +8,7 @@ import numpy as np
 
 from ._kernels import _lstm_blas
 from ._kernels._blas import groups, matmul  # noqa: F401 - matmul is part of the interface
-from ._steps import Steps, plan
+from ._steps import Steps, plan, rows, unrows
 
 Array = np.ndarray
 
@@ -25,20 +25,6 @@ class Saved(NamedTuple):
     kept: tuple[Array, ...]  # xs, hs, cs, gates
 
 
-def _rows(array: Array, steps: Steps) -> Array:
-    """A copy of `array` (B, ...) with its rows in packed order."""
-    return array.copy() if steps.order is None else array[steps.order]
-
-
-def _unrows(array: Array, steps: Steps) -> Array:
-    """`array` with its rows back in the batch's order."""
-    if steps.order is None:
-        return array
-    out = np.empty_like(array)
-    out[steps.order] = array
-    return out
-
-
 def lstm_forward(
     x: Array, kernel: Array, recurrent_kernel: Array, bias: Array | None, h: Array, c: Array, *,
     mask: Array | None = None, reverse: bool = False, recurrent_mask: Array | None = None,
@@ -53,17 +39,17 @@ def lstm_forward(
     work = batch * time * 4 * units * (x.shape[2] + units)
     steps = plan(batch, time, mask, reverse, time_major, max(1, min(batch, groups(work))))
     y = (np.empty if steps.full else np.zeros)((*x.shape[:2], units), x.dtype)
-    h, c0 = _rows(h, steps), _rows(c, steps)
+    h, c0 = rows(h, steps), rows(c, steps)
     c = c0.copy()
     if recurrent_mask is not None:
-        recurrent_mask = _rows(recurrent_mask, steps)
+        recurrent_mask = rows(recurrent_mask, steps)
     kept = _FORWARD[x.dtype](
         x.reshape(-1, x.shape[2]), kernel, recurrent_kernel, bias, h, c, recurrent_mask,
         y.reshape(-1, units), *steps[1:6], keep)  # fmt: skip
     saved = None
     if keep:
         saved = Saved(kernel, recurrent_kernel, recurrent_mask, c0, steps, x.shape, kept)
-    return y, _unrows(h, steps), _unrows(c, steps), saved
+    return y, unrows(h, steps), unrows(c, steps), saved
 
 
 def lstm_backward(
@@ -72,7 +58,7 @@ def lstm_backward(
 ) -> tuple[Array | None, Array, Array]:  # fmt: skip
     """dx (None unless needed), dh0, dc0; the weights' gradients are added to the arrays given."""
     steps, units = saved.steps, len(saved.recurrent_kernel)
-    dh, dc = _rows(dh, steps), _rows(dc, steps)
+    dh, dc = rows(dh, steps), rows(dc, steps)
     dx = None
     if need_dx:
         dx = (np.empty if steps.full else np.zeros)(saved.shape, dh.dtype)
@@ -81,7 +67,7 @@ def lstm_backward(
         None if dy is None else dy.reshape(-1, units), dh, dc, *steps[1:6], d_kernel, d_recurrent,
         d_bias,
         None if dx is None else dx.reshape(-1, saved.shape[2]))  # fmt: skip
-    return dx, _unrows(dh, steps), _unrows(dc, steps)
+    return dx, unrows(dh, steps), unrows(dc, steps)
 
 
 # the two specialisations, picked by a dictionary: Cython's own dispatch costs microseconds

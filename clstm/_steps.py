@@ -75,3 +75,17 @@ def _pack(mask: np.ndarray, reverse: bool) -> tuple[np.ndarray, np.ndarray, np.n
         rank = np.repeat(lengths, lengths) - 1 - rank
     by_step = np.lexsort((row, rank))
     return row[by_step], position[by_step], np.bincount(rank)
+
+
+def rows(array: np.ndarray, steps: Steps) -> np.ndarray:
+    """A copy of `array` (B, ...) with its rows in packed order."""
+    return array.copy() if steps.order is None else array[steps.order]
+
+
+def unrows(array: np.ndarray, steps: Steps) -> np.ndarray:
+    """`array` with its rows back in the batch's order."""
+    if steps.order is None:
+        return array
+    out = np.empty_like(array)
+    out[steps.order] = array
+    return out

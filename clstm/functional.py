@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _reference, config
+from . import _native_backend, _reference, config
 from ._arrays import FLOATS, check_shape, float_array, mask_array, numbers
+from ._kernels import _dispatch
 
 Array = np.ndarray
 State = tuple[Array, Array]
@@ -48,10 +49,11 @@ class _Weights(NamedTuple):
     bias: Array | None
 
 
-def backend_module(name: str | None, plain: bool = True) -> Any:
+def backend_module(name: str | None, dtype: np.dtype, plain: bool = True) -> Any:
     """The backend `name`, or the one in use, as a module with lstm_forward, lstm_backward, matmul.
 
-    plain=False: work that only the numpy backend can do falls to it.
+    Work that it cannot do falls to one that can: float64, and an instruction set without native
+    kernels, to blas; plain=False, other activations, to numpy.
     """
     if name is None:
         name = config.get_backend()
@@ -61,6 +63,8 @@ def backend_module(name: str | None, plain: bool = True) -> Any:
         )
     if name == "numpy" or not plain:
         return _reference
+    if name != "blas" and dtype == FLOATS[0] and _dispatch.is_vector():
+        return _native_backend
     from . import _blas_backend
 
     return _blas_backend
@@ -123,7 +127,7 @@ def _run(
     if recurrent_mask is not None:
         recurrent_mask = _state("recurrent_mask", recurrent_mask, batch, units, dtype)
     plain = activation == "tanh" and recurrent_activation == "sigmoid"
-    module = backend_module(backend, plain)
+    module = backend_module(backend, dtype, plain)
     options = {} if plain else {"activation": activation,
                                 "recurrent_activation": recurrent_activation}  # fmt: skip
     y, h, c, saved = module.lstm_forward(

@@ -13,6 +13,51 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Panels: matrices laid out for the tile below in groups of 16 columns, zeros past the last. The
+   four gates of the same 16 units make four groups side by side: 64 reals for each k. */
+enum { CLSTM_GROUP = 16, CLSTM_GATES = 64 };
+
+/* C (rows, columns) = start + A (rows, blocks * depth) B, for up to 4 groups of columns.
+   Every element is one chain of FMAs over k in increasing order, whatever the other sizes are. */
+typedef struct clstm_gemm {
+    ptrdiff_t rows, groups; /* groups: 1 .. 4 */
+    ptrdiff_t blocks, depth; /* k runs over `depth` reals in each of `blocks` blocks */
+    /* A[r][block][k] = a[(a_index ? a_index[r] : r) * a_row + block * a_block + k * a_k] */
+    const float *a;
+    const ptrdiff_t *a_index;
+    ptrdiff_t a_row, a_block, a_k;
+    /* B[block][k][group] = 16 reals at b[block * b_block + k * b_k + group * b_group] */
+    const float *b;
+    ptrdiff_t b_block, b_k, b_group;
+    /* C[r][group] = 16 reals at c[(c_index ? c_index[r] : r) * c_row + group * c_group],
+       `last` of them in the last group and `width` in the others */
+    float *c;
+    const ptrdiff_t *c_index;
+    ptrdiff_t c_row, c_group, width, last;
+    /* where the chains start: NULL: at C itself; else 16 reals at start[group * start_group],
+       the same for all rows */
+    const float *start;
+    ptrdiff_t start_group;
+} clstm_gemm;
+
+/* One step of one unit block (16 units) of an LSTM, for some rows. */
+typedef struct clstm_step {
+    ptrdiff_t rows, depth; /* depth: H, the length of h */
+    const float *h;        /* (rows, h_row): h_{t-1} */
+    ptrdiff_t h_row;
+    const float *panel; /* (depth, 64) at b_k reals a row, gates b_group apart */
+    ptrdiff_t b_k, b_group;
+    float *gates;        /* (rows, 64) in: bias + x W; out: the activations i f g o */
+    const float *c_prev; /* (rows, 16) */
+    float *c;            /* (rows, 16) out; may be c_prev */
+    const float *mask;   /* (rows, h_row) factors of h on its way to the next step, or NULL */
+    float *h_next;       /* (rows, h_row) out: h_t, masked */
+    float *y;            /* out: h_t, at y[y_index[r] * y_row] */
+    const ptrdiff_t *y_index;
+    ptrdiff_t y_row;
+    ptrdiff_t units; /* 1 .. 16 units that exist */
+} clstm_step;
+
 typedef struct clstm_kernels {
     const char *isa; /* "avx512", "avx2" or "scalar" */
     int lanes;       /* reals per vector register */
@@ -36,6 +81,21 @@ typedef struct clstm_kernels {
        dc (H)      in: gradient that reaches c from the next step; out: the same for c_prev */
     void (*cell_backward)(ptrdiff_t H, void *gates, const void *c_prev, const void *c,
                           const void *dh, const void *dy, void *dc);
+
+    /* --- the native LSTM; NULL where this instruction set is not fast at it ------------------ */
+    void (*gemm)(const clstm_gemm *g);
+    void (*lstm_step)(const clstm_step *s);
+    /* One unit block of some rows, backwards: gates (rows, 64) in: activations, out: dz;
+       c_prev, c (rows, 16); dh (rows, dh_row) from the next step; dy from the output, at
+       dy[dy_index[r] * dy_row], or NULL; dc (rows, 16) in: of c_t, out: of c_{t-1} */
+    void (*lstm_step_backward)(ptrdiff_t rows, float *gates, const float *c_prev, const float *c,
+                               const float *dh, ptrdiff_t dh_row, const float *dy,
+                               const ptrdiff_t *dy_index, ptrdiff_t dy_row, float *dc,
+                               ptrdiff_t units);
+    /* B (K, N), element (k, n) at b[k * b_k + n * b_n], into panels: 16 columns of row k at
+       panels[(n / 16) * p_group + k * p_k]; for the groups first .. last - 1 */
+    void (*pack)(ptrdiff_t K, ptrdiff_t N, const float *b, ptrdiff_t b_k, ptrdiff_t b_n,
+                 float *panels, ptrdiff_t p_k, ptrdiff_t p_group, ptrdiff_t first, ptrdiff_t last);
 
     /* --- sums ------------------------------------------------------------------------------
        sums (columns) += the column sums of a (rows, columns) with `stride` reals between rows;

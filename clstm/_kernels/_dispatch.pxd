@@ -1,6 +1,34 @@
 from libc.stdint cimport uint64_t
 
 cdef extern from "clstm.h" nogil:
+    ctypedef struct clstm_gemm:
+        Py_ssize_t rows, groups, blocks, depth
+        const float *a
+        const Py_ssize_t *a_index
+        Py_ssize_t a_row, a_block, a_k
+        const float *b
+        Py_ssize_t b_block, b_k, b_group
+        float *c
+        const Py_ssize_t *c_index
+        Py_ssize_t c_row, c_group, width, last
+        const float *start
+        Py_ssize_t start_group
+
+    ctypedef struct clstm_step:
+        Py_ssize_t rows, depth
+        const float *h
+        Py_ssize_t h_row
+        const float *panel
+        Py_ssize_t b_k, b_group
+        float *gates
+        const float *c_prev
+        float *c
+        const float *mask
+        float *h_next
+        float *y
+        const Py_ssize_t *y_index
+        Py_ssize_t y_row, units
+
     ctypedef struct clstm_kernels:
         const char *isa
         int lanes
@@ -11,6 +39,15 @@ cdef extern from "clstm.h" nogil:
                              void *c, void *h) noexcept nogil
         void (*cell_backward)(Py_ssize_t H, void *gates, const void *c_prev, const void *c,
                               const void *dh, const void *dy, void *dc) noexcept nogil
+        void (*gemm)(const clstm_gemm *g) noexcept nogil
+        void (*lstm_step)(const clstm_step *s) noexcept nogil
+        void (*lstm_step_backward)(Py_ssize_t rows, float *gates, const float *c_prev,
+                                   const float *c, const float *dh, Py_ssize_t dh_row,
+                                   const float *dy, const Py_ssize_t *dy_index, Py_ssize_t dy_row,
+                                   float *dc, Py_ssize_t units) noexcept nogil
+        void (*pack)(Py_ssize_t K, Py_ssize_t N, const float *b, Py_ssize_t b_k, Py_ssize_t b_n,
+                     float *panels, Py_ssize_t p_k, Py_ssize_t p_group, Py_ssize_t first,
+                     Py_ssize_t last) noexcept nogil
         void (*column_sums)(Py_ssize_t rows, Py_ssize_t columns, const void *a, Py_ssize_t stride,
                             void *sums) noexcept nogil
         void (*sgd)(Py_ssize_t n, void *p, const void *g, double lr) noexcept nogil

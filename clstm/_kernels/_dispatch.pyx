@@ -30,6 +30,11 @@ def selected() -> str:
     return _float32.isa.decode()
 
 
+def is_vector() -> bool:
+    """Whether the instruction set in use has the native LSTM's kernels."""
+    return _float32.gemm != NULL
+
+
 def select(str name) -> None:
     """Use the instruction set `name`, one of `available()`, for float32."""
     global _float32

@@ -1,19 +1,11 @@
-"""How many threads a kernel's team has."""
+"""Teams of threads: how many, and how they start."""
 
 import os
 
-cdef extern from *:
-    """
-    #ifdef _OPENMP
-    #include <omp.h>
-    static int openmp_version(void) { return _OPENMP; }
-    #else
-    static int openmp_version(void) { return 0; }
-    static int omp_get_max_threads(void) { return 1; }
-    #endif
-    """
-    int openmp_version() noexcept nogil
-    int omp_get_max_threads() noexcept nogil
+cdef extern from "team.h" nogil:
+    int openmp_version()
+    int omp_get_max_threads()
+    void team_run(team_body body, void *context, int size, int forked)
 
 cdef int _threads = 1
 cdef int _openmp_at_import = omp_get_max_threads()
@@ -25,9 +17,16 @@ cdef int team(Py_ssize_t work, Py_ssize_t grain) noexcept nogil:
     cdef int limit = omp_get_max_threads()
     if limit < _openmp_at_import:  # somebody (threadpoolctl) has lowered OpenMP's limit since
         size = min(size, <Py_ssize_t>limit)
-    if _forked:  # the parent's OpenMP threads do not exist here, and libgomp would wait for them
-        size = 1
     return <int>max(size, 1)
+
+
+cdef void run(team_body body, void *context, int size) noexcept nogil:
+    team_run(body, context, size, _forked)
+
+
+def size(work: int, grain: int) -> int:
+    """Threads that should share `work`: one for each `grain` of it, as many as there may be."""
+    return team(work, grain)
 
 
 def openmp() -> int:

@@ -1,0 +1,85 @@
+"""Matrix products of the `native` backend, by the same tile as its LSTM."""
+
+from libc.string cimport memset
+
+import numpy as np
+
+from ._dispatch cimport clstm_gemm, clstm_kernels, kernels
+from ._parallel cimport run, team
+
+cdef enum:
+    GROUP = 16
+    GRAIN = 1 << 18  # multiplications that make another thread worth waking
+
+cdef float[64] ZEROS
+memset(ZEROS, 0, sizeof(ZEROS))
+
+
+cdef struct Product:
+    clstm_gemm whole
+    Py_ssize_t N, K, b_k, b_n
+    const float *b
+    float *panels  # [N / 16][K][16]
+    bint by_rows
+
+
+cdef void pack_body(void *context, int thread, int size) noexcept nogil:
+    cdef const Product *q = <const Product*>context
+    cdef Py_ssize_t blocks = (q.N + GROUP - 1) // GROUP
+    kernels(sizeof(float)).pack(q.K, q.N, q.b, q.b_k, q.b_n, q.panels, GROUP, q.K * GROUP,
+                                blocks * thread // size, blocks * (thread + 1) // size)
+
+
+cdef void product_body(void *context, int thread, int size) noexcept nogil:
+    """Each thread has rows, or groups of columns, of its own."""
+    cdef const Product *q = <const Product*>context
+    cdef clstm_gemm g = q.whole
+    cdef Py_ssize_t u = 0, end = (q.N + GROUP - 1) // GROUP, row = 0
+    if q.by_rows:
+        row = g.rows * thread // size
+        g.rows = g.rows * (thread + 1) // size - row
+    else:
+        u, end = end * thread // size, end * (thread + 1) // size
+    g.a += row * g.a_row
+    while u < end and g.rows > 0:
+        g.groups = min(<Py_ssize_t>4, end - u)
+        g.last = min(<Py_ssize_t>GROUP, q.N - (u + g.groups - 1) * GROUP)
+        g.b = q.panels + u * g.b_group
+        g.c = q.whole.c + row * g.c_row + u * GROUP
+        kernels(sizeof(float)).gemm(&g)
+        u += g.groups
+
+
+def matmul(const float[:, ::1] a, const float[:, ::1] b, float[:, ::1] out,
+           bint transpose_a=False, bint transpose_b=False, bint accumulate=False):
+    """out = op(a) op(b), or out += with `accumulate`; op transposes where asked."""
+    cdef Product q
+    cdef Py_ssize_t M = out.shape[0], N = out.shape[1]
+    cdef Py_ssize_t K = a.shape[0] if transpose_a else a.shape[1]
+    cdef int size = team(M * N * K, GRAIN)
+    if M == 0 or N == 0:
+        return
+    if K == 0:
+        if not accumulate:
+            out[:, :] = 0
+        return
+    cdef float[::1] panels = np.empty((N + GROUP - 1) // GROUP * K * GROUP, np.float32)
+    q.N, q.K, q.b, q.panels = N, K, &b[0, 0], &panels[0]
+    q.b_k, q.b_n = b.shape[1], 1
+    if transpose_b:
+        q.b_k, q.b_n = 1, b.shape[1]
+    q.by_rows = M >= 6 * size
+    memset(&q.whole, 0, sizeof(q.whole))
+    q.whole.rows, q.whole.blocks, q.whole.depth = M, 1, K
+    q.whole.a = &a[0, 0]
+    q.whole.a_row, q.whole.a_k = a.shape[1], 1
+    if transpose_a:
+        q.whole.a_row, q.whole.a_k = 1, a.shape[1]
+    q.whole.b_k, q.whole.b_group = GROUP, K * GROUP
+    q.whole.c, q.whole.c_row = &out[0, 0], N
+    q.whole.c_group = q.whole.width = GROUP
+    if not accumulate:
+        q.whole.start = &ZEROS[0]
+    with nogil:
+        run(pack_body, &q, team(N * K, GRAIN))
+        run(product_body, &q, size)
