@@ -95,5 +95,5 @@ def test_without_matplotlib_the_demo_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     history = {k: [0.5] for k in ("loss", "accuracy", "val_loss", "val_accuracy")}
     target = tmp_path / "curve.png"
-    assert demo.save_picture(target, history, ("x", 0.5)) is False
+    assert demo.save_picture(target, history, {"x": 0.5}) is False
     assert not target.exists()

@@ -1,0 +1,13 @@
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+def matmul(
+    a: Floats,
+    b: Floats,
+    out: Floats,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    accumulate: bool = False,
+) -> None: ...
