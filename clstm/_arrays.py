@@ -60,9 +60,7 @@ def float_dtype(name: str, value: Any) -> np.dtype:
     return dtype
 
 
-def mask_array(
-    mask: Any, lengths: Any, batch: int, time: int
-) -> np.ndarray | None:
+def mask_array(mask: Any, lengths: Any, batch: int, time: int) -> np.ndarray | None:
     """The valid positions (B, T) that `mask` or `lengths` describe; None if both are None."""
     if lengths is None:
         if mask is None:
@@ -72,9 +70,9 @@ def mask_array(
         return mask.astype(bool, copy=False)
     if mask is not None:
         raise ValueError("lengths: expected None beside a mask, got both")
-    lengths = np.asarray(lengths)
+    lengths = numbers("lengths", lengths)
     check_shape("lengths", lengths, (batch,))
-    if lengths.dtype.kind not in "iu":
+    if lengths.dtype.kind not in "iu" and batch:
         raise TypeError(f"lengths: expected integers, got dtype {lengths.dtype}")
     if batch and (lengths.min() < 0 or lengths.max() > time):
         bad = lengths[(lengths < 0) | (lengths > time)][0]

@@ -85,6 +85,8 @@ class Layer(Configurable):
             raise ValueError(f"name: expected a string without '/', got {name!r}")
         self.dtype = float_dtype("dtype", dtype).name
         self.trainable = bool(trainable)
+        if input_shape is not None and not isinstance(input_shape, (list, tuple)):
+            raise TypeError(f"input_shape: expected a tuple, got {type(input_shape).__name__}")
         self.input_shape = None if input_shape is None else tuple(input_shape)
         self.activity_regularizer = get("regularizer", activity_regularizer)
         self.params: dict[str, Array] = {}
@@ -135,6 +137,13 @@ class Layer(Configurable):
     def sublayers(self) -> list[Layer]:
         """Layers that this one is made of."""
         return []
+
+    @staticmethod
+    def check_inner(layer: Layer | None) -> None:
+        """Raise ValueError for a part whose outputs nobody would penalise: wrappers' are."""
+        if layer is not None and layer.activity_regularizer is not None:
+            raise ValueError("layer: expected one without activity_regularizer, give it to the "
+                             f"layer around {layer.name}")  # fmt: skip
 
     # --- weights -------------------------------------------------------------------------------
 

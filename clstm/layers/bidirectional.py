@@ -4,17 +4,16 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import mask_array
 from .._serialize import register
-from ..graph import is_symbolic
 from .base import Array, Layer
 from .lstm import LSTM
+from .recurrent import Recurrent
 
 MERGE_MODES = ("concat", "sum", "mul", "ave", None)
 
 
 @register("layer")
-class Bidirectional(Layer):
+class Bidirectional(Recurrent):
     """One layer that reads forwards and one that reads backwards (Schuster & Paliwal 1997).
 
     Args:
@@ -26,8 +25,7 @@ class Bidirectional(Layer):
     initial state is [h, c, h, c]. The backward direction's y is aligned with the inputs.
     """
 
-    rank = 3
-    takes_lists = True
+    state_names = ("h", "c", "h", "c")
 
     def __init__(
         self,
@@ -38,6 +36,8 @@ class Bidirectional(Layer):
     ):
         if not isinstance(layer, LSTM):
             raise TypeError(f"layer: expected an LSTM, got {type(layer).__name__}")
+        for inner in (layer, backward_layer):
+            self.check_inner(inner)
         if merge_mode not in MERGE_MODES:
             raise ValueError(f"merge_mode: expected one of {MERGE_MODES}, got {merge_mode!r}")
         super().__init__(**{"dtype": layer.dtype, **kwargs})
@@ -85,27 +85,6 @@ class Bidirectional(Layer):
         """Forget the states that stateful directions carry."""
         for layer in (self.forward_layer, self.backward_layer):
             layer.reset_state()
-
-    def __call__(
-        self, inputs: Any, *, mask: Any = None, lengths: Any = None, initial_state: Any = None,
-        training: bool = False,
-    ) -> Any:  # fmt: skip
-        """As LSTM; initial_state is [h, c, h, c], forward direction first."""
-        if initial_state is not None:
-            if not isinstance(initial_state, (list, tuple)) or len(initial_state) != 4:
-                raise ValueError("initial_state: expected four arrays [h, c, h, c], got "
-                                 f"{type(initial_state).__name__}")  # fmt: skip
-            inputs = [inputs, *initial_state]
-        if is_symbolic(inputs):
-            if lengths is not None and mask is not None:
-                raise ValueError("lengths: expected None beside a mask, got both")
-            return self._connect(inputs, mask if lengths is None else lengths)
-        if not isinstance(inputs, list) or len(inputs) != 5 or np.ndim(inputs[0]) != 3:
-            inputs = np.asarray(inputs)
-        if lengths is not None:
-            shape = np.shape(inputs[0] if isinstance(inputs, list) else inputs)
-            mask = mask_array(mask, lengths, *shape[:2])
-        return super().__call__(inputs, mask=mask, training=training)
 
     def _split(self, inputs: Any) -> tuple[Any, Any]:
         """What each direction reads."""

@@ -66,7 +66,8 @@ class Embedding(Layer):
     ) -> tuple[Array, Any]:
         ids = numbers(f"inputs of {self.name}", inputs)
         if ids.dtype.kind == "f":
-            whole = ids.astype(np.int64)
+            with np.errstate(invalid="ignore"):  # NaN and infinity become numbers that differ
+                whole = ids.astype(np.int64)
             if not np.array_equal(whole, ids):
                 raise ValueError(f"inputs of {self.name}: expected whole numbers")
             ids = whole

@@ -19,6 +19,8 @@ class InputLayer(Layer):
 
     def __init__(self, shape: Sequence[int | None], *, ids: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
+        if not isinstance(shape, (list, tuple)):
+            raise TypeError(f"shape: expected a tuple of sizes, got {type(shape).__name__}")
         self.shape = tuple(shape)
         self.ids = ids
         for size in self.shape:

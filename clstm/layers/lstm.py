@@ -8,15 +8,15 @@ from .. import activations
 from .._arrays import fraction, mask_array, positive
 from .._serialize import get, register
 from ..functional import lstm, lstm_backward, lstm_forward
-from ..graph import is_symbolic
-from .base import Array, Layer
+from .base import Array
 from .dropout import dropout_mask
+from .recurrent import Recurrent
 
 __all__ = ["LSTM"]
 
 
 @register("layer")
-class LSTM(Layer):
+class LSTM(Recurrent):
     """Long short-term memory; the equations stand in `clstm._reference`.
 
     Args:
@@ -37,8 +37,7 @@ class LSTM(Layer):
     Weights: kernel (I, 4H), recurrent_kernel (H, 4H), bias (4H,); gates in the order i f g o.
     """
 
-    rank = 3
-    takes_lists = True
+    state_names = ("h", "c")
 
     def __init__(
         self,
@@ -122,31 +121,6 @@ class LSTM(Layer):
         """Forget the state that a stateful layer carries."""
         self.state = None
 
-    def __call__(
-        self, inputs: Any, *, mask: Any = None, lengths: Any = None, initial_state: Any = None,
-        training: bool = False,
-    ) -> Any:  # fmt: skip
-        """Outputs for arrays, symbols for symbols.
-
-        mask (B, T) booleans or lengths (B,) integers say which steps are valid; initial_state is
-        a pair (h, c), each (B, H).
-        """
-        if initial_state is not None:
-            if not isinstance(initial_state, (list, tuple)) or len(initial_state) != 2:
-                raise ValueError("initial_state: expected a pair (h, c), got "
-                                 f"{type(initial_state).__name__}")  # fmt: skip
-            inputs = [inputs, *initial_state]
-        if is_symbolic(inputs):
-            if lengths is not None and mask is not None:
-                raise ValueError("lengths: expected None beside a mask, got both")
-            return self._connect(inputs, mask if lengths is None else lengths)
-        if not isinstance(inputs, list) or len(inputs) != 3 or np.ndim(inputs[0]) != 3:
-            inputs = np.asarray(inputs)
-        if lengths is not None:
-            shape = np.shape(inputs[0] if isinstance(inputs, list) else inputs)
-            mask = mask_array(mask, lengths, *shape[:2])
-        return super().__call__(inputs, mask=mask, training=training)
-
     def _run(self, inputs: Any, training: bool, mask: Any, keep: bool) -> tuple[Any, Any]:
         several = isinstance(inputs, (list, tuple))
         x = self.cast(inputs[0] if several else inputs)
@@ -166,11 +140,11 @@ class LSTM(Layer):
             recurrent_mask = dropout_mask((len(x), self.units), self.recurrent_dropout, x.dtype)
         arguments = (x, self.params["kernel"], self.params["recurrent_kernel"],
                      self.params.get("bias"))  # fmt: skip
-        options = dict(
-            initial_state=state, mask=mask, reverse=self.go_backwards,
-            recurrent_mask=recurrent_mask, activation=self.activation,
-            recurrent_activation=self.recurrent_activation,
-        )  # fmt: skip
+        options = {
+            "initial_state": state, "mask": mask, "reverse": self.go_backwards,
+            "recurrent_mask": recurrent_mask, "activation": self.activation,
+            "recurrent_activation": self.recurrent_activation,
+        }  # fmt: skip
         tape = None
         if keep:
             y, (h, c), tape = lstm_forward(*arguments, **options)

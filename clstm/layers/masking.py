@@ -19,6 +19,8 @@ class Masking(Layer):
 
     def __init__(self, mask_value: float = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
+        if isinstance(mask_value, bool) or not isinstance(mask_value, (int, float, np.number)):
+            raise TypeError(f"mask_value: expected a number, got {type(mask_value).__name__}")
         self.mask_value = float(mask_value)
 
     def compute_mask(self, inputs: Any, mask: Array | None) -> Array:

@@ -19,9 +19,14 @@ class _Merge(Layer):
             return None
         return np.logical_or.reduce(masks)
 
+    def ensure_built(self, input_shape: Any) -> None:
+        if not isinstance(input_shape, list) or len(input_shape) < 2:
+            raise ValueError(f"inputs of {self.name}: expected a list of at least 2 arrays, got "
+                             f"shape {input_shape}")  # fmt: skip
+        self.compute_output_shape(input_shape)  # raises for shapes that do not fit
+        super().ensure_built(input_shape)
+
     def _arrays(self, inputs: Any) -> list[Array]:
-        if not isinstance(inputs, (list, tuple)) or len(inputs) < 2:
-            raise ValueError(f"inputs of {self.name}: expected a list of at least 2 arrays")
         return [self.cast(x) for x in inputs]
 
 
@@ -34,7 +39,7 @@ class Concatenate(_Merge):
         self.axis = int(axis)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        if not isinstance(input_shape, list) or len({len(s) for s in input_shape}) != 1:
+        if len({len(s) for s in input_shape}) != 1:
             raise ValueError(f"inputs of {self.name}: expected several shapes of one rank, "
                              f"got {input_shape}")  # fmt: skip
         axis = self.axis % len(input_shape[0])
@@ -50,7 +55,7 @@ class Concatenate(_Merge):
         """Along time one mask after the other; else a step is valid where it is in all inputs."""
         if all(mask is None for mask in masks):
             return None
-        masks = [np.ones(x.shape[:2], bool) if m is None else m for x, m in zip(inputs, masks)]
+        masks = [np.ones(x.shape[:2], bool) if m is None else m for x, m in zip(inputs, masks, strict=True)]
         if self.axis % inputs[0].ndim == 1:
             return np.concatenate(masks, axis=1)
         return np.logical_and.reduce(masks)
@@ -71,7 +76,7 @@ class Add(_Merge):
     """The sum of arrays of one shape."""
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        if not isinstance(input_shape, list) or len(set(input_shape)) != 1:
+        if len(set(input_shape)) != 1:
             raise ValueError(f"inputs of {self.name}: expected several equal shapes, "
                              f"got {input_shape}")  # fmt: skip
         return input_shape[0]

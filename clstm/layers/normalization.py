@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import number
 from .._serialize import get, register
 from .base import Array, Layer
 
@@ -33,7 +34,7 @@ class LayerNormalization(Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.epsilon = float(epsilon)
+        self.epsilon = number("epsilon", epsilon, least=0)
         self.center = bool(center)
         self.scale = bool(scale)
         self.beta_initializer = get("initializer", beta_initializer)

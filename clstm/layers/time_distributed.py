@@ -14,22 +14,27 @@ class TimeDistributed(Layer):
         super().__init__(**{"dtype": getattr(layer, "dtype", "float32"), **kwargs})
         if not isinstance(layer, Layer):
             raise TypeError(f"layer: expected a Layer, got {type(layer).__name__}")
+        self.check_inner(layer)
         self.layer = layer
 
     def sublayers(self) -> list[Layer]:
         return [self.layer]
 
     def build(self, input_shape: Any) -> None:
+        self._check_steps(input_shape)
         self.layer.ensure_built((None, *input_shape[2:]))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
+        self._check_steps(input_shape)
+        inner = self.layer.compute_output_shape((None, *input_shape[2:]))
+        return (*input_shape[:2], *inner[1:])
+
+    def _check_steps(self, input_shape: Any) -> None:
         if len(input_shape) < 3:
             raise ValueError(
                 f"inputs of {self.name}: expected at least 3 dimensions (B, T, ...), "
                 f"got shape {input_shape}"
             )
-        inner = self.layer.compute_output_shape((None, *input_shape[2:]))
-        return (*input_shape[:2], *inner[1:])
 
     def forward(
         self, inputs: Any, training: bool = False, mask: Array | None = None

@@ -104,7 +104,8 @@ class Executor:
                 d[k] = None
             if y is not None:
                 gradients = [
-                    _activity_gradient(layer, a, g) for a, g in zip(_listed(y), gradients)
+                    _activity_gradient(layer, a, g)
+                    for a, g in zip(_listed(y), gradients, strict=True)
                 ]
             if all(g is None for g in gradients):
                 continue

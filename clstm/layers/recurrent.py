@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._arrays import mask_array
+from ..graph import is_symbolic
+from .base import Layer
+
+
+class Recurrent(Layer):
+    """Base of the layers that read sequences: calls with `mask`, `lengths` and `initial_state`."""
+
+    rank = 3
+    takes_lists = True
+    state_names: tuple[str, ...]  # of the initial state's arrays, each (B, H)
+
+    def __call__(
+        self, inputs: Any, *, mask: Any = None, lengths: Any = None, initial_state: Any = None,
+        training: bool = False,
+    ) -> Any:  # fmt: skip
+        """Outputs for arrays, symbols for symbols.
+
+        Args:
+            inputs: (B, T, I), or a list of it and of the initial states.
+            mask: (B, T) booleans; lengths: (B,) integers: which steps are valid.
+            initial_state: a pair (h, c) of arrays (B, H); a bidirectional layer takes h, c, h, c.
+        """
+        if initial_state is not None:
+            states = self.state_names
+            if not isinstance(initial_state, (list, tuple)) or len(initial_state) != len(states):
+                raise ValueError(
+                    f"initial_state: expected {'a pair' if len(states) == 2 else len(states)} "
+                    f"({', '.join(states)}), got {type(initial_state).__name__}"
+                )
+            inputs = [inputs, *initial_state]
+        if lengths is not None and mask is not None:
+            raise ValueError("lengths: expected None beside a mask, got both")
+        if is_symbolic(inputs):
+            return self._connect(inputs, mask if lengths is None else lengths)
+        count = 1 + len(self.state_names)
+        if not isinstance(inputs, list) or len(inputs) != count or np.ndim(inputs[0]) != 3:
+            inputs = np.asarray(inputs)  # a list of numbers is data
+        if lengths is not None:
+            shape = np.shape(inputs[0] if isinstance(inputs, list) else inputs)
+            mask = mask_array(None, lengths, *shape[:2])
+        return super().__call__(inputs, mask=mask, training=training)

@@ -1,0 +1,186 @@
+import itertools
+
+import numpy as np
+import pytest
+
+import clstm
+from clstm import LSTM, functional
+
+D = {"dtype": "float64"}
+LENGTHS = np.array([4, 0, 2])
+MASK = np.arange(4) < LENGTHS[:, None]
+GAPS = np.array([[1, 0, 1, 1], [0, 0, 0, 0], [0, 1, 0, 1]], bool)
+
+
+@pytest.mark.parametrize(
+    ("sequences", "state", "backwards", "mask"),
+    [*itertools.product([False, True], [False, True], [False, True], [None, MASK, GAPS])],
+)
+def test_gradients(differences, rng, sequences, state, backwards, mask):
+    layer = LSTM(5, return_sequences=sequences, return_state=state, go_backwards=backwards, **D)
+    differences(layer, rng.normal(size=(3, 4, 2)), mask)
+
+
+@pytest.mark.parametrize("mask", [None, MASK])
+@pytest.mark.parametrize("state", [False, True])
+def test_gradients_of_initial_states(differences, rng, mask, state):
+    layer = LSTM(5, return_state=state, **D)
+    differences(layer, [rng.normal(size=s) for s in ((3, 4, 2), (3, 5), (3, 5))], mask)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"use_bias": False},
+        {"activation": "relu", "recurrent_activation": "hard_sigmoid"},
+        {"dropout": 0.4},
+        {"recurrent_dropout": 0.4},
+        {"dropout": 0.3, "recurrent_dropout": 0.3, "return_sequences": True},
+    ],
+)
+def test_gradients_of_options(differences, rng, options):
+    layer = LSTM(4, **options, **D)
+    differences(layer, rng.normal(size=(3, 4, 2)), training=True,
+                before=lambda: clstm.set_seed(3))  # fmt: skip
+
+
+@pytest.mark.parametrize(("batch", "time", "units"), [(1, 1, 1), (3, 1, 17), (17, 3, 33), (1, 9, 3)])
+def test_gradients_of_sizes(differences, rng, batch, time, units):
+    differences(LSTM(units, return_sequences=True, **D), rng.normal(size=(batch, time, 2)))
+
+
+def test_shapes_and_first_weights():
+    layer = LSTM(3)
+    x = np.zeros((2, 5, 4))
+    assert layer(x).shape == (2, 3) and layer(x).dtype == np.float32
+    kernel, recurrent, bias = layer.get_weights()
+    assert kernel.shape == (4, 12) and recurrent.shape == (3, 12)
+    np.testing.assert_array_equal(bias, np.repeat([0, 1, 0, 0], 3))
+    np.testing.assert_allclose(recurrent @ recurrent.T, np.eye(3), atol=1e-5)  # orthogonal
+    assert np.abs(kernel).max() <= np.sqrt(6 / 16)  # Glorot's bound
+    y, h, c = LSTM(3, return_sequences=True, return_state=True)(x)
+    assert y.shape == (2, 5, 3) and h.shape == c.shape == (2, 3)
+    np.testing.assert_array_equal(y[:, -1], h)
+    assert LSTM(3, unit_forget_bias=False)(x) is not None
+    assert len(layer.weights) == 3 and layer.count_params() == 48 + 36 + 12
+
+
+def test_equals_the_function(rng):
+    x = rng.normal(size=(3, 4, 2))
+    layer = LSTM(5, return_sequences=True, return_state=True, go_backwards=True, **D)
+    state = rng.normal(size=(2, 3, 5))
+    outputs = layer(x, lengths=LENGTHS, initial_state=list(state))
+    y, (h, c) = functional.lstm(x, *layer.weights, initial_state=tuple(state), lengths=LENGTHS,
+                                reverse=True)  # fmt: skip
+    np.testing.assert_array_equal(outputs[0], y[:, ::-1])  # in the order of reading
+    np.testing.assert_array_equal(outputs[1], h)
+    np.testing.assert_array_equal(outputs[2], c)
+    masked = layer(x, mask=MASK, initial_state=list(state))
+    np.testing.assert_array_equal(masked[0], outputs[0])
+    listed = layer([x, *state], mask=MASK)
+    np.testing.assert_array_equal(listed[0], outputs[0])
+
+
+def test_lists_are_data(rng):
+    x = rng.normal(size=(3, 4, 2)).astype("f4")
+    layer = LSTM(5)
+    np.testing.assert_array_equal(layer(x.tolist()), layer(x))
+
+
+def test_dropout_is_for_training_alone_and_by_row(rng):
+    x = np.ones((64, 6, 3))
+    layer = LSTM(4, dropout=0.5, return_sequences=True)
+    np.testing.assert_array_equal(layer(x), layer(x))
+    clstm.set_seed(1)
+    one, two = layer(x, training=True), layer(x, training=True)
+    assert (one != two).any()
+    clstm.set_seed(1)
+    np.testing.assert_array_equal(layer(x, training=True), one)
+    assert len(np.unique(one[:, 0], axis=0)) <= 8  # of 3 inputs, each is there or is not
+
+
+def test_stateful_goes_on_until_it_is_reset(rng):
+    x = rng.normal(size=(3, 6, 2)).astype("f4")
+    layer, whole = LSTM(5, stateful=True), LSTM(5)
+    layer(x), whole(x)
+    layer.reset_state()
+    layer.set_weights(whole.get_weights())
+    layer(x[:, :4])
+    np.testing.assert_allclose(layer(x[:, 4:]), whole(x), atol=1e-6)
+    with pytest.raises(ValueError, match="expected 3 rows.*reset_state.*got 2"):
+        layer(x[:2])
+    layer.reset_state()
+    np.testing.assert_allclose(layer(x), whole(x), atol=1e-6)
+    layer.reset_state()
+    np.testing.assert_array_equal(layer(x[:2]), whole(x[:2]))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: LSTM(0), ValueError, "units: .*at least 1.*0"),
+        (lambda: LSTM(2.5), TypeError, "units: .*int.*float"),
+        (lambda: LSTM(True), TypeError, "units: .*int.*bool"),
+        (lambda: LSTM(2, activation="no"), ValueError, "activation: .*'no'"),
+        (lambda: LSTM(2, activation=np.tanh), TypeError, "activation: .*name"),
+        (lambda: LSTM(2, dropout=1.0), ValueError, "dropout: .*< 1.*1"),
+        (lambda: LSTM(2, recurrent_dropout=-0.1), ValueError, "recurrent_dropout: .*-0.1"),
+        (lambda: LSTM(2, kernel_initializer="no"), ValueError, "initializer 'no'"),
+        (lambda: LSTM(2, kernel_regularizer="no"), ValueError, "regularizer 'no'"),
+        (lambda: LSTM(2, dtype="float16"), ValueError, "dtype: .*float16"),
+        (lambda: LSTM(2, name="a/b"), ValueError, "name: .*'a/b'"),
+        (lambda: LSTM(2)(np.zeros((2, 3))), ValueError, r"3 dimensions.*\(2, 3\)"),
+        (lambda: LSTM(2)(np.zeros((2, 0, 3))), ValueError, "at least one time step"),
+        (lambda: LSTM(2)(np.zeros((2, 3, 0))), ValueError, "features"),
+        (lambda: LSTM(2)(np.zeros((2, 3, 1)), lengths=[4, 0]), ValueError, "lengths: .*0 .. 3"),
+        (lambda: LSTM(2)(np.zeros((2, 3, 1)), mask=np.ones((2, 2))), ValueError, "mask: "),
+        (lambda: LSTM(2)(np.zeros((2, 3, 1)), initial_state=np.zeros((2, 2))), ValueError,
+         "initial_state: .*pair"),
+        (lambda: LSTM(2)(np.zeros((2, 3, 1)), initial_state=[np.zeros((2, 3))] * 2), ValueError,
+         r"initial_state\[0\].*\(2, 2\).*\(2, 3\)"),
+        (lambda: LSTM(2, kernel_initializer=Bad())(np.zeros((2, 3, 1))), ValueError,
+         r"initializer of lstm.*kernel.*\(1, 8\)"),
+    ],
+)  # fmt: skip
+def test_errors(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
+
+
+class Bad(clstm.initializers.Initializer):
+    def __call__(self, shape, dtype="float32", rng=None):
+        return np.zeros((1, 1), dtype)
+
+
+def test_other_features_later():
+    layer = LSTM(2)
+    layer(np.zeros((2, 3, 4)))
+    weights = layer.get_weights()
+    with pytest.raises(ValueError, match="expected 4 features.*5"):
+        layer(np.zeros((2, 3, 5)))
+    for now, then in zip(layer.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def test_a_failed_build_can_be_repeated():
+    layer = LSTM(2, bias_initializer=Bad())
+    for _ in range(2):
+        with pytest.raises(ValueError, match="bias"):
+            layer(np.zeros((1, 2, 3)))
+        assert not layer.built and not layer.weights
+
+
+def test_set_weights_sets_all_or_nothing():
+    layer = LSTM(2)
+    layer(np.zeros((1, 2, 3)))
+    before = layer.get_weights()
+    new = [w + 1 for w in before]
+    with pytest.raises(ValueError, match=r"weights\[2\]: .*\(8,\).*\(7,\)"):
+        layer.set_weights([*new[:2], np.zeros(7)])
+    with pytest.raises(ValueError, match="3 arrays, got 2"):
+        layer.set_weights(new[:2])
+    for now, then in zip(layer.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    layer.set_weights(new)
+    for now, then in zip(layer.weights, new, strict=True):
+        np.testing.assert_array_equal(now, then)
