@@ -59,7 +59,7 @@ typedef struct clstm_step {
 } clstm_step;
 
 typedef struct clstm_kernels {
-    const char *isa; /* "avx512", "avx2" or "scalar" */
+    const char *isa; /* "avx512", "avx2", "neon" or "scalar" */
     int lanes;       /* reals per vector register */
 
     /* --- elementwise functions: y[k] = f(x[k]), k < n; y may be x ------------------------- */
@@ -127,6 +127,8 @@ typedef struct clstm_kernels {
 extern const clstm_kernels clstm_scalar, clstm_double;
 #if defined(__x86_64__)
 extern const clstm_kernels clstm_avx2, clstm_avx512;
+#elif defined(__aarch64__)
+extern const clstm_kernels clstm_neon;
 #endif
 
 /* The instruction sets of this build that this CPU can run, best first, ending with NULL. */

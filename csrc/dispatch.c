@@ -13,6 +13,8 @@ const clstm_kernels *const *clstm_available(void)
         tables[n++] = &clstm_avx512;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         tables[n++] = &clstm_avx2;
+#elif defined(__aarch64__)
+    tables[n++] = &clstm_neon; /* every AArch64 CPU has it */
 #endif
     tables[n++] = &clstm_scalar;
     tables[n] = NULL;

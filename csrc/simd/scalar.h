@@ -9,7 +9,6 @@ typedef float vec;
 #include "plain.h"
 
 INLINE vec v_sqrt(vec a) { return sqrtf(a); }
-INLINE vec v_abs(vec a) { return fabsf(a); }
 INLINE vec v_round(vec a) { return (a + 12582912.0f) - 12582912.0f; } /* |a| < 2^22 */
 
 INLINE vec v_power(int32_t n) /* 2^n for n in -126 .. 127 */

@@ -1,0 +1,123 @@
+/* Runs every kernel of every table that this CPU has on the same made-up numbers, and prints a hash
+   of each result: "<isa> <kernel> <hash>".  tests/test_kernels_c.py builds it for this machine and,
+   with a cross-compiler and qemu, for others, and compares: the same bits everywhere. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clstm.h"
+
+static uint32_t state;
+static float number(float scale) /* -scale .. scale */
+{
+    state = state * 1664525u + 1013904223u;
+    return ((float)(state >> 8) / 8388608.0f - 1.0f) * scale;
+}
+static float *numbers(size_t n, float scale)
+{
+    float *p = malloc(n * sizeof *p);
+    for (size_t k = 0; k < n; k++) p[k] = number(scale);
+    return p;
+}
+static void print(const char *isa, const char *kernel, const float *p, size_t n)
+{
+    uint64_t hash = 14695981039346656037u;
+    for (size_t k = 0; k < n; k++) {
+        uint32_t bits;
+        memcpy(&bits, p + k, 4);
+        hash = (hash ^ bits) * 1099511628211u;
+    }
+    printf("%s %s %016llx\n", isa, kernel, (unsigned long long)hash);
+}
+
+enum { N = 1003, ROWS = 17, DEPTH = 37, H = 29, UNITS = 13 };
+
+static void products(const clstm_kernels *t)
+{
+    float *b = numbers(DEPTH * 61, 1), *panels = calloc(4 * DEPTH * 16, sizeof *panels);
+    float *a = numbers(ROWS * DEPTH, 1), *c = numbers(ROWS * 61, 1), start[64];
+    ptrdiff_t index[ROWS];
+    t->pack(DEPTH, 61, b, 61, 1, panels, 16, DEPTH * 16, 0, 4);
+    print(t->isa, "pack", panels, 4 * DEPTH * 16);
+    for (int r = 0; r < ROWS; r++) index[r] = (r * 5) % ROWS;
+    for (int k = 0; k < 64; k++) start[k] = number(1);
+    for (int groups = 1; groups <= 4; groups++) {
+        clstm_gemm g = {.rows = ROWS, .groups = groups, .blocks = 1, .depth = DEPTH, .a = a,
+                        .a_index = index, .a_row = DEPTH, .a_k = 1, .b = panels, .b_k = 16,
+                        .b_group = DEPTH * 16, .c = c, .c_row = 61, .c_group = 16, .width = 16,
+                        .last = groups == 4 ? 13 : 16, .start = groups % 2 ? start : NULL,
+                        .start_group = 16};
+        t->gemm(&g);
+    }
+    print(t->isa, "gemm", c, ROWS * 61);
+}
+
+static void lstm(const clstm_kernels *t)
+{
+    float *h = numbers(ROWS * H, 1), *panel = numbers(H * 64, 1), *gates = numbers(ROWS * 64, 3);
+    float *c = numbers(ROWS * 16, 2), *mask = numbers(ROWS * H, 2), *next = numbers(ROWS * H, 1);
+    float *y = numbers(ROWS * UNITS, 1), *dh = numbers(ROWS * 16, 1), *dc = numbers(ROWS * 16, 1);
+    float *before = numbers(ROWS * 16, 2);
+    ptrdiff_t index[ROWS];
+    for (int r = 0; r < ROWS; r++) index[r] = (r * 3) % ROWS;
+    clstm_step s = {.rows = ROWS, .depth = H, .h = h, .h_row = H, .panel = panel, .b_k = 64,
+                    .b_group = 16, .gates = gates, .c_prev = before, .c = c, .mask = mask,
+                    .h_next = next, .y = y, .y_index = index, .y_row = UNITS, .units = UNITS};
+    t->lstm_step(&s);
+    print(t->isa, "lstm_step:y", y, ROWS * UNITS);
+    print(t->isa, "lstm_step:h", next, UNITS);
+    for (int r = 0; r < ROWS; r++)
+        for (int v = 0; v < 4; v++)
+            print(t->isa, "lstm_step:gates", gates + r * 64 + v * 16, UNITS);
+    t->lstm_step_backward(ROWS, gates, before, c, dh, 16, y, index, UNITS, dc, UNITS);
+    for (int r = 0; r < ROWS; r++) {
+        print(t->isa, "lstm_step_backward:dz", gates + r * 64, UNITS);
+        print(t->isa, "lstm_step_backward:dc", dc + r * 16, UNITS);
+    }
+}
+
+static void elementwise(const clstm_kernels *t)
+{
+    float *x = numbers(N, 1), *y = numbers(N, 1);
+    for (int k = 0; k < N; k++) x[k] = x[k] * expf((float)(k % 12) - 6.0f);
+    t->exp(N, x, y), print(t->isa, "exp", y, N);
+    t->tanh(N, x, y), print(t->isa, "tanh", y, N);
+    t->sigmoid(N, x, y), print(t->isa, "sigmoid", y, N);
+    float *gates = numbers(4 * N, 3), *bias = numbers(4 * N, 1), *c0 = numbers(N, 1);
+    float *c = numbers(N, 1), *h = numbers(N, 1), *d = numbers(N, 1);
+    t->cell_forward(N, gates, bias, c0, c, h), print(t->isa, "cell_forward", h, N);
+    t->cell_backward(N, gates, c0, c, h, x, d), print(t->isa, "cell_backward", gates, 4 * N);
+    memset(bias, 0, 4 * N * sizeof *bias);
+    t->column_sums(40, 97, gates, 100, bias), print(t->isa, "column_sums", bias, 97);
+}
+
+static void optimizers(const clstm_kernels *t)
+{
+    float *p = numbers(N, 1), *g = numbers(N, 1), *slot[3];
+    for (int k = 0; k < 3; k++) slot[k] = numbers(N, 1);
+    for (int k = 0; k < N; k++)
+        for (int j = 0; j < 3; j++) slot[j][k] = fabsf(slot[j][k]) + 1.0f;
+    t->sgd(N, p, g, 0.01), print(t->isa, "sgd", p, N);
+    t->momentum(N, p, g, slot[0], 0.01, 0.9, 1), print(t->isa, "momentum", p, N);
+    t->rmsprop(N, p, g, slot[0], NULL, slot[2], 0.001, 0.9, 0.5, 1e-7);
+    print(t->isa, "rmsprop", p, N);
+    t->adam(N, p, g, slot[0], slot[1], slot[2], 0.001, 0.9, 0.999, 1e-7);
+    print(t->isa, "adam", p, N);
+    t->adagrad(N, p, g, slot[0], 0.001, 1e-7), print(t->isa, "adagrad", p, N);
+    t->scale(N, p, 0.3), print(t->isa, "scale", p, N);
+    t->dropout_mask(N, p, 0.3, 42, 8), print(t->isa, "dropout_mask", p, N);
+}
+
+int main(void)
+{
+    for (const clstm_kernels *const *t = clstm_available(); *t; t++) {
+        if (!(*t)->gemm) continue; /* scalar: its last bits may differ */
+        state = 1;
+        elementwise(*t);
+        products(*t);
+        lstm(*t);
+        optimizers(*t);
+    }
+    return 0;
+}
