@@ -97,9 +97,7 @@ class Objective:
                 values.append(0.0)
                 gradients.append(None)
                 continue
-            mask = masks[k]
-            if mask is not None and outputs[k].ndim < 3:
-                mask = None  # the mask is of steps, which this output has none of
+            mask = masks[k] if outputs[k].ndim > 2 else None  # else there are no steps to mask
             value, gradient = loss.value_and_gradient(
                 y[k], outputs[k], None if weight is None else weight[k], mask
             )
@@ -120,10 +118,12 @@ class Objective:
                 part.update_state(value, rows)
         for k, metric, uses_weights, _ in self._metrics:
             w = weight[k] if uses_weights and weight is not None else None
-            mask = masks[k]
+            mask, labels = masks[k], y[k]
             if mask is not None and outputs[k].ndim == 3:
                 w = mask if w is None else np.reshape(w, (len(w), -1)) * mask
-            metric.update_state(y[k], outputs[k], w)
+                valid = mask.reshape(mask.shape + (1,) * (labels.ndim - 2))
+                labels = np.where(valid, labels, 0)  # 0 times NaN would be NaN
+            metric.update_state(labels, outputs[k], w)
 
     def results(self) -> dict[str, float]:
         """The loss and the metrics since the last reset, by name."""
