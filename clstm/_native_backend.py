@@ -17,14 +17,6 @@ GRAIN = 1 << 18  # multiplications that make another thread worth waking
 RAW_ROWS = 16  # so few packed rows do not pay for packing the weights
 
 
-class Panels(NamedTuple):
-    """Weights as the kernels read them fastest."""
-
-    kernel: Array
-    recurrent_kernel: Array
-    bias: Array
-
-
 class Saved(NamedTuple):
     """What backward needs of one forward run."""
 
@@ -36,14 +28,7 @@ class Saved(NamedTuple):
     recurrent_mask: Array | None
     steps: Steps
     time_major: bool
-    kept: tuple[Array, ...]  # gates, cells, c0 in blocks
-
-
-def pack(kernel: Array, recurrent_kernel: Array, bias: Array | None) -> Panels:
-    """The weights laid out in panels."""
-    if bias is None:
-        bias = np.zeros(kernel.shape[1], kernel.dtype)
-    return Panels(*map(_lstm_native.pack, (kernel, recurrent_kernel, bias[None])))
+    kept: tuple[Array, ...] | None  # gates, cells, c0 in blocks; None: no position is valid
 
 
 def _share(batch: int, work: int, units: int, steps: Steps) -> tuple[int, Array]:
@@ -53,27 +38,31 @@ def _share(batch: int, work: int, units: int, steps: Steps) -> tuple[int, Array]
     core's cache and every thread has some tiles of rows. Else one group, shared out by units.
     """
     threads = _parallel.size(work, GRAIN)
+    if threads == 1:
+        return 1, np.array([0, batch])
     mode = os.environ.get("CLSTM_MODE")
     by_rows = batch >= 6 * threads and units <= 128 if mode is None else mode == "rows"
     if not by_rows:
-        return max(1, min(threads, -(-units // 16))), np.array([0, batch], np.intp)
+        return min(threads, -(-units // 16)), np.array([0, batch])
     if steps.full:
         return threads, np.arange(threads + 1) * batch // threads
     lengths = np.searchsorted(-steps.counts[0], -np.arange(batch), side="left")
     total = np.concatenate([[0], np.cumsum(lengths)])
-    bounds = np.searchsorted(total, total[-1] * np.arange(threads + 1) / threads)
-    return threads, bounds.astype(np.intp)
+    return threads, np.searchsorted(total, total[-1] * np.arange(threads + 1) / threads)
 
 
 def lstm_forward(
     x: Array, kernel: Array, recurrent_kernel: Array, bias: Array | None, h: Array, c: Array, *,
     mask: Array | None = None, reverse: bool = False, recurrent_mask: Array | None = None,
-    time_major: bool = False, keep: bool = True, panels: Panels | None = None,
+    time_major: bool = False, keep: bool = True, panels: tuple[Array, Array] | None = None,
 ) -> tuple[Array, Array, Array, Saved | None]:  # fmt: skip
-    """As `_reference.lstm_forward`, of float32 arrays; `panels`: the weights from `pack`."""
+    """As `_reference.lstm_forward`, of float32 arrays.
+
+    panels: kernel and recurrent_kernel as `pack` lays them out.
+    """
     batch, time = (x.shape[1], x.shape[0]) if time_major else x.shape[:2]
     units = len(recurrent_kernel)
-    steps = plan(batch, time, mask, reverse, time_major, 1)
+    steps = plan(batch, time, mask, reverse, time_major)
     work = len(steps.index) * 4 * units * (x.shape[2] + units)
     threads, bounds = _share(batch, work, units, steps)
     y = (np.empty if steps.full else np.zeros)((*x.shape[:2], units), x.dtype)
@@ -82,18 +71,12 @@ def lstm_forward(
         wide = np.zeros((batch, -(-units // 16) * 16), np.float32)
         wide[:, :units] = rows(recurrent_mask, steps)
         recurrent_mask = wide
-    if panels is None and (len(steps.index) > RAW_ROWS or units % 16):
-        panels = pack(kernel, recurrent_kernel, bias)
     if panels is None:
-        if bias is None:
-            bias = np.zeros(4 * units, np.float32)
-        packed: tuple[Array | None, ...] = (None, None, bias)
-    else:
-        packed = panels
-    offsets = np.concatenate([[0], np.cumsum(steps.counts[0])])
+        panels = len(steps.index) > RAW_ROWS or units % 16 != 0
     kept = _lstm_native.forward(
-        x.reshape(-1, x.shape[2]), kernel, recurrent_kernel, *packed, h, c, recurrent_mask,
-        y.reshape(-1, units), steps.counts[0], offsets, steps.index, bounds, threads, keep)  # fmt: skip
+        x.reshape(-1, x.shape[2]), kernel, recurrent_kernel, bias, panels, h, c, recurrent_mask,
+        y.reshape(-1, units), steps.counts[0], steps.offsets, steps.index, bounds, threads,
+        keep)  # fmt: skip
     saved = None
     if keep:
         saved = Saved(x, y, h0, kernel, recurrent_kernel, recurrent_mask, steps, time_major, kept)
@@ -112,12 +95,10 @@ def lstm_backward(
         dx = (np.empty if steps.full else np.zeros)(saved.x.shape, np.float32)
     work = len(steps.index) * 8 * units * (features + units)
     threads, bounds = _share(len(dh), work, units, steps)
-    offsets = np.concatenate([[0], np.cumsum(steps.counts[0])])
     _lstm_native.backward(
-        *saved.kept, saved.x.reshape(-1, features), saved.y.reshape(-1, units), saved.h0,
-        _lstm_native.pack(saved.kernel, True) if need_dx else None,
-        _lstm_native.pack(saved.recurrent_kernel, True), saved.recurrent_mask,
-        None if dy is None else dy.reshape(-1, units), dh, dc, steps.counts[0], offsets,
+        saved.kept, saved.x.reshape(-1, features), saved.y.reshape(-1, units), saved.h0,
+        saved.kernel, saved.recurrent_kernel, saved.recurrent_mask,
+        None if dy is None else dy.reshape(-1, units), dh, dc, steps.counts[0], steps.offsets,
         steps.index, bounds, threads, d_kernel, d_recurrent, d_bias,
         None if dx is None else dx.reshape(-1, features))  # fmt: skip
     return dx, unrows(dh, steps), unrows(dc, steps)

@@ -10,6 +10,7 @@ after the other, in each step the rows that are active.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -20,50 +21,70 @@ class Steps(NamedTuple):
     rows: np.ndarray  # (G + 1,) where each group's rows begin in `order`
     starts: np.ndarray  # (G + 1,) where each group's packed rows begin
     counts: np.ndarray  # (G, S) active rows of each group at each step, never increasing
+    offsets: np.ndarray  # (S + 1,) where each step's packed rows begin, if there is one group
     index: np.ndarray  # (N,) place of each packed row among the B T positions of x
     in_place: bool  # index is 0, 1, 2, ...: x is already packed
     full: bool  # every position is valid
 
 
 def plan(batch: int, time: int, mask: np.ndarray | None, reverse: bool, time_major: bool,
-         groups: int) -> Steps:  # fmt: skip
+         groups: int = 1) -> Steps:  # fmt: skip
     """Steps of a (B, T) batch, (T, B) if time_major, whose valid positions are `mask` (B, T).
 
     No mask: all are. `reverse` visits every row's valid positions from the last to the first.
     """
+    if mask is None or mask.all():
+        if batch * time <= CACHED:
+            return _cached_full(batch, time, reverse, time_major, groups)
+        return _full(batch, time, reverse, time_major, groups)
     row_stride, time_stride = (1, batch) if time_major else (time, 1)
-    full = mask is None or bool(mask.all())
-    if full:
-        order = None
-        rows = np.arange(groups + 1) * batch // groups
-        sizes = np.diff(rows)
-        counts = np.broadcast_to(sizes[:, None], (groups, time)).astype(np.intp)
-        places = np.arange(time - 1, -1, -1)[:, None] if reverse else np.arange(time)[:, None]
-        places = places * time_stride + np.arange(batch) * row_stride  # (T, B)
-        index = (
-            places.ravel()
-            if groups == 1
-            else np.concatenate([places[:, a:b].ravel() for a, b in zip(rows, rows[1:])])
-        )
-        starts = rows * time
-    else:
-        longest_first = np.argsort(-mask.sum(axis=1), kind="stable")
-        members = [longest_first[g::groups] for g in range(groups)]
-        packed = [_pack(mask[m], reverse) for m in members]
-        order = np.concatenate(members)
-        rows = np.cumsum([0, *map(len, members)])
-        starts = np.cumsum([0, *(len(row) for row, _, _ in packed)])
-        counts = np.zeros((groups, max(len(c) for _, _, c in packed)), np.intp)
-        for g, (_, _, c) in enumerate(packed):
-            counts[g, : len(c)] = c
-        index = np.concatenate(
-            [
-                m[row] * row_stride + position * time_stride
-                for m, (row, position, _) in zip(members, packed)
-            ]
-        )
-    in_place = bool((index == np.arange(index.size)).all())
-    return Steps(order, rows, starts, counts, index, in_place, full)
+    longest_first = np.argsort(-mask.sum(axis=1), kind="stable")
+    members = [longest_first[g::groups] for g in range(groups)]
+    packed = [_pack(mask[m], reverse) for m in members]
+    counts = np.zeros((groups, max(len(c) for _, _, c in packed)), np.intp)
+    for g, (_, _, c) in enumerate(packed):
+        counts[g, : len(c)] = c
+    index = [
+        m[row] * row_stride + position * time_stride
+        for m, (row, position, _) in zip(members, packed, strict=True)
+    ]
+    return Steps(
+        order=np.concatenate(members),
+        rows=np.cumsum([0, *map(len, members)]),
+        starts=np.cumsum([0, *map(len, index)]),
+        counts=counts,
+        offsets=np.concatenate([[0], np.cumsum(counts[0])]),
+        index=np.concatenate(index),
+        in_place=False,
+        full=False,
+    )
+
+
+CACHED = 1 << 13  # positions: plans of smaller batches are kept, for small batches come often
+
+
+def _full(batch: int, time: int, reverse: bool, time_major: bool, groups: int) -> Steps:
+    """The plan of a batch whose positions are all valid."""
+    row_stride, time_stride = (1, batch) if time_major else (time, 1)
+    rows = np.arange(groups + 1) * batch // groups
+    places = np.arange(time)[:: -1 if reverse else 1, None] * time_stride
+    places = places + np.arange(batch) * row_stride  # (T, B)
+    index = np.concatenate(
+        [places[:, a:b].ravel() for a, b in zip(rows[:-1], rows[1:], strict=True)]
+    )
+    return Steps(
+        order=None,
+        rows=rows,
+        starts=rows * time,
+        counts=np.repeat(np.diff(rows)[:, None], time, axis=1),
+        offsets=np.arange(time + 1) * batch,
+        index=index,
+        in_place=bool((index == np.arange(index.size)).all()),
+        full=True,
+    )
+
+
+_cached_full = functools.lru_cache(maxsize=256)(_full)
 
 
 def _pack(mask: np.ndarray, reverse: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

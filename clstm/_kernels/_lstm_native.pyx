@@ -12,7 +12,7 @@ A team is row_groups x unit_groups threads: a thread works on the rows of its ro
 unit blocks of its unit group. Threads of one row group wait for each other once per step.
 """
 
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 import numpy as np
@@ -26,6 +26,12 @@ cdef enum:
     STRETCH = 1 << 18  # bytes of gates that a thread projects at a time: they stay in its L2
     CHUNK = 256  # packed rows that the weights' gradients take at a time
     TILE = 6  # rows of a weights' gradient that are packed together
+
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() except -1
+
+cdef extern from "stdlib.h":
+    void *aligned_alloc(size_t alignment, size_t size)
 
 cdef double BETWEEN_SIGNALS = 1e9  # floating-point operations: some milliseconds
 
@@ -181,105 +187,166 @@ cdef void pack_body(void *context, int thread, int size) noexcept nogil:
                        q.NU * GATES * GROUP, first, last)
 
 
-def pack(const float[:, ::1] w, bint transposed=False):
-    """A kernel (K, 4H) as panels; an array of zeros where a unit or a row does not exist."""
+cdef Py_ssize_t panels_size(Py_ssize_t K, Py_ssize_t H, bint transposed) noexcept nogil:
+    return (up(K) if transposed else K) * up(H) * 4
+
+
+cdef void pack_into(const float *w, Py_ssize_t K, Py_ssize_t H, bint transposed,
+                    float *panels) noexcept nogil:
+    """A kernel (K, 4H) as panels, with zeros where a unit or a row does not exist."""
     cdef Packing q
-    q.K, q.H, q.transposed = w.shape[0], w.shape[1] // 4, transposed
-    q.NU = (q.H + GROUP - 1) // GROUP
-    cdef Py_ssize_t KP = (q.K + GROUP - 1) // GROUP * GROUP if transposed else q.K
-    make = np.zeros if transposed and q.H % GROUP else np.empty
-    panels = aligned(make, KP * q.NU * GATES)
+    q.K, q.H, q.NU, q.w, q.panels, q.transposed = K, H, up(H) // GROUP, w, panels, transposed
+    if transposed and H % GROUP:
+        memset(panels, 0, panels_size(K, H, True) * sizeof(float))
+    run(pack_body, &q, team(K * H * 4, 1 << 16))
+
+
+def pack(const float[:, ::1] w):
+    """A kernel (K, 4H) as panels (K * 4 HP,)."""
+    panels = aligned_array(panels_size(w.shape[0], w.shape[1] // 4, False))
     cdef float[::1] out = panels
-    q.w, q.panels = &w[0, 0], &out[0]
     with nogil:
-        run(pack_body, &q, team(q.K * q.H * 4, 1 << 17))
+        pack_into(&w[0, 0], w.shape[0], w.shape[1] // 4, False, &out[0])
     return panels
 
 
-def aligned(make, Py_ssize_t size):
-    """`make(n)` float32 that begin on a line of the cache."""
-    raw = make(size + GROUP, np.float32)
-    cdef Py_ssize_t offset = -(raw.ctypes.data // 4) % GROUP
+cdef Py_ssize_t up(Py_ssize_t n) noexcept nogil:
+    """n rounded up to whole groups"""
+    return (n + GROUP - 1) // GROUP * GROUP
+
+
+cdef aligned_array(Py_ssize_t size):
+    """`size` float32 that begin on a line of the cache."""
+    raw = np.empty(size + GROUP, np.float32)
+    cdef float[::1] view = raw
+    cdef Py_ssize_t offset = (64 - <size_t>&view[0] % 64) % 64 // 4
     return raw[offset:offset + size]
 
 
-cdef Weights weights(const float[::1] panels, const float[:, ::1] raw):
-    """Panels if they are there, else the raw array (K, 4H), whose H is a multiple of 16."""
-    cdef Weights w
-    cdef Py_ssize_t H = raw.shape[1] // 4
-    if panels is not None:
-        w.at, w.unit, w.row, w.gate = &panels[0], raw.shape[0] * GATES, GATES, GROUP
-    else:
-        w.at, w.unit, w.row, w.gate = &raw[0, 0], GROUP, 4 * H, H
-    return w
+cdef float *allocate(Py_ssize_t size) except NULL:
+    """Room for `size` floats on a line of the cache; the caller frees it."""
+    cdef void *p = aligned_alloc(64, up(size + 1) * sizeof(float))
+    if p == NULL:
+        raise MemoryError(f"no room for {size} floats")
+    return <float*>p
 
 
-cdef void to_blocks(const float *rows, float *blocks, Py_ssize_t B, Py_ssize_t H,
-                    Py_ssize_t NU) noexcept nogil:
-    """(B, H) to [NU][B][16], which is zero before"""
-    cdef Py_ssize_t u, r
-    for u in range(NU):
+cdef float *carve(float **room, Py_ssize_t size) noexcept nogil:
+    """The next `size` floats of a room, and on to the next line of the cache."""
+    cdef float *part = room[0]
+    room[0] += up(size)
+    return part
+
+
+cdef void to_blocks(const float *rows, float *blocks, Py_ssize_t B, Py_ssize_t H) noexcept nogil:
+    """(B, H) to [NU][B][16], with zeros where a unit does not exist"""
+    cdef Py_ssize_t u, r, n
+    for u in range(up(H) // GROUP):
+        n = min(<Py_ssize_t>GROUP, H - u * GROUP)
         for r in range(B):
-            memcpy(blocks + (u * B + r) * GROUP, rows + r * H + u * GROUP,
-                   min(<Py_ssize_t>GROUP, H - u * GROUP) * sizeof(float))
+            memcpy(blocks, rows + r * H + u * GROUP, n * sizeof(float))
+            memset(blocks + n, 0, (GROUP - n) * sizeof(float))
+            blocks += GROUP
 
 
 def forward(const float[:, ::1] x, const float[:, ::1] kernel,
-            const float[:, ::1] recurrent_kernel, const float[::1] kernel_panels,
-            const float[::1] recurrent_panels, const float[::1] bias, float[:, ::1] h,
-            float[:, ::1] c, const float[:, ::1] recurrent_mask, float[:, ::1] y,
+            const float[:, ::1] recurrent_kernel, const float[::1] bias, panels,
+            float[:, ::1] h, float[:, ::1] c, const float[:, ::1] recurrent_mask, float[:, ::1] y,
             const Py_ssize_t[::1] counts, const Py_ssize_t[::1] offsets,
             const Py_ssize_t[::1] index, const Py_ssize_t[::1] row_bounds, int threads, bint keep):
     """Run all steps.
 
-    x (positions, I); kernel (I, 4H); recurrent_kernel (H, 4H); their panels or None; bias (4H), in
-    the panels' order if those are there; h, c (B, H) in packed order: the initial state in, the
-    final state out; recurrent_mask (B, HP) or None; y (positions, H): the valid positions are
+    x (positions, I); kernel (I, 4H), recurrent_kernel (H, 4H), bias (4H) or None; panels: what
+    `pack` gave for each of the three, or True to pack them here, or False to read them as they are,
+    which takes an H that is a multiple of 16; h, c (B, H) in packed order: the initial state in,
+    the final state out; recurrent_mask (B, HP) or None; y (positions, H): the valid positions are
     written. counts (S), offsets (S + 1), index (N); row_bounds: where the row groups begin.
     Returns (gates, cells, c0 in blocks) for `backward` if `keep`.
     """
     cdef Run r
-    cdef Py_ssize_t HP, s, n, row, last, chunk
+    cdef Py_ssize_t HP, s, row, last, chunk, u, n
+    cdef const float[::1] given
+    cdef float *room
+    cdef float *panel
+    cdef float[::1] gates, cells, start
     r.B, r.I, r.H = h.shape[0], x.shape[1], h.shape[1]
     r.N, r.S = index.shape[0], counts.shape[0]
-    r.NU = (r.H + GROUP - 1) // GROUP
-    r.keep = keep
-    HP = r.NU * GROUP
-    r.row_groups = <int>(row_bounds.shape[0] - 1)
-    cdef Py_ssize_t units = (r.NU * r.row_groups + threads - 1) // threads  # of one thread
-    r.stretch = max(<Py_ssize_t>1, min(r.S, STRETCH // (max(r.B, <Py_ssize_t>1) * units * 256)))
-    r.gates_rows = r.N if keep else r.stretch * r.B
-    r.cells_rows = r.N if keep else r.B
-    gates_array = aligned(np.empty, r.NU * r.gates_rows * GATES)
-    start_array = aligned(np.zeros, r.NU * r.B * GROUP)
-    cells_array = aligned(np.empty, r.NU * r.N * GROUP) if keep else start_array
-    h_array = aligned(np.zeros, 2 * r.B * HP)
     if r.N == 0:
-        return gates_array, cells_array, start_array
-    cdef float[::1] gates = gates_array, cells = cells_array, start = start_array, state = h_array
+        return None
+    r.keep = keep
+    HP = up(r.H)
+    r.NU = HP // GROUP
     r.counts, r.offsets, r.index = &counts[0], &offsets[0], &index[0]
-    r.row_bounds = &row_bounds[0]
-    r.x, r.y, r.bias = &x[0, 0], &y[0, 0], &bias[0]
-    r.kernel, r.recurrent = weights(kernel_panels, kernel), weights(recurrent_panels,
-                                                                    recurrent_kernel)
-    r.bias_unit = GROUP if kernel_panels is None else GATES
-    r.recurrent_mask = NULL
+    r.row_bounds, r.row_groups = &row_bounds[0], <int>(row_bounds.shape[0] - 1)
+    r.x, r.y, r.recurrent_mask = &x[0, 0], &y[0, 0], NULL
     if recurrent_mask is not None:
         r.recurrent_mask = &recurrent_mask[0, 0]
-    r.gates, r.cells, r.c0, r.h = &gates[0], &cells[0], &start[0], &state[0]
-    r.barriers = <team_barrier*>calloc(r.row_groups, sizeof(team_barrier))
-    if r.barriers == NULL:
-        raise MemoryError()
+    cdef Py_ssize_t units = (r.NU * r.row_groups + threads - 1) // threads  # of one thread
+    r.stretch = max(<Py_ssize_t>1, min(r.S, STRETCH // (r.B * units * 256)))
+    r.gates_rows = r.N if keep else r.stretch * r.B
+    r.cells_rows = r.N if keep else r.B
+    kept = None
+    if keep:
+        kept = (aligned_array(r.NU * r.N * GATES), aligned_array(r.NU * r.N * GROUP),
+                aligned_array(r.NU * r.B * GROUP))
+        gates, cells, start = kept
+        r.gates, r.cells, r.c0 = &gates[0], &cells[0], &start[0]
+    cdef bint here = panels is True
+    cdef Py_ssize_t size = 2 * up(r.B * HP) + row_bounds.shape[0] * 32 + up(4 * HP)
+    if not keep:
+        size += up(r.B * HP) + up(r.NU * r.gates_rows * GATES)
+    if here:
+        size += up(panels_size(r.I, r.H, False)) + up(panels_size(r.H, r.H, False))
     cdef double per_step = 8.0 * r.H * (r.I + r.H) * r.N / r.S
     chunk = max(<Py_ssize_t>1, <Py_ssize_t>(BETWEEN_SIGNALS / per_step))
+    cdef float *scratch = allocate(size)
     try:
+        room = scratch
+        r.barriers = <team_barrier*>carve(&room, row_bounds.shape[0] * 32)
+        memset(r.barriers, 0, row_bounds.shape[0] * sizeof(team_barrier))
+        r.h = carve(&room, 2 * r.B * HP)
+        if not keep:
+            r.cells = carve(&room, r.B * HP)
+            r.c0 = r.cells
+            r.gates = carve(&room, r.NU * r.gates_rows * GATES)
+        panel = carve(&room, 4 * HP)  # of the bias
+        r.bias, r.bias_unit = panel, GATES
+        if here:
+            with nogil:
+                r.kernel.at = carve(&room, panels_size(r.I, r.H, False))
+                pack_into(&kernel[0, 0], r.I, r.H, False, <float*>r.kernel.at)
+                r.recurrent.at = carve(&room, panels_size(r.H, r.H, False))
+                pack_into(&recurrent_kernel[0, 0], r.H, r.H, False, <float*>r.recurrent.at)
+        elif panels is False:
+            r.kernel.at, r.recurrent.at = &kernel[0, 0], &recurrent_kernel[0, 0]
+            r.bias_unit = GROUP
+        else:
+            given = panels[0]
+            r.kernel.at = &given[0]
+            given = panels[1]
+            r.recurrent.at = &given[0]
+        if bias is None:
+            memset(panel, 0, 4 * HP * sizeof(float))
+        elif panels is False:
+            r.bias = &bias[0]
+        else:
+            pack_into(&bias[0], 1, r.H, False, panel)
+        if panels is False:
+            r.kernel.unit = r.recurrent.unit = GROUP
+            r.kernel.row = r.recurrent.row = 4 * r.H
+            r.kernel.gate = r.recurrent.gate = r.H
+        else:
+            r.kernel.unit, r.recurrent.unit = r.I * GATES, r.H * GATES
+            r.kernel.row = r.recurrent.row = GATES
+            r.kernel.gate = r.recurrent.gate = GROUP
         with nogil:
-            to_blocks(&c[0, 0], &start[0], r.B, r.H, r.NU)
+            to_blocks(&c[0, 0], <float*>r.c0, r.B, r.H)
+            memset(r.h, 0, 2 * r.B * HP * sizeof(float))
             for row in range(counts[0]):
-                for n in range(r.H):
-                    state[row * HP + n] = h[row, n]
-                    if r.recurrent_mask != NULL:
-                        state[row * HP + n] *= r.recurrent_mask[row * HP + n]
+                memcpy(r.h + row * HP, &h[row, 0], r.H * sizeof(float))
+            if r.recurrent_mask != NULL:
+                for n in range(counts[0] * HP):
+                    r.h[n] *= r.recurrent_mask[n]
             r.begin = 0
             while r.begin < r.S:
                 r.end = min(r.S, r.begin + chunk)
@@ -287,7 +354,7 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
                 r.begin = r.end
                 if r.begin < r.S:
                     with gil:
-                        check_signals()
+                        PyErr_CheckSignals()
             # the final state of each row
             s = r.S
             for row in range(counts[0]):
@@ -295,22 +362,13 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
                     s -= 1
                 last = offsets[s - 1] + row
                 memcpy(&h[row, 0], &y[index[last], 0], r.H * sizeof(float))
-                for n in range(r.NU):
-                    memcpy(&c[row, n * GROUP],
-                           r.cells + (n * r.cells_rows + (last if keep else row)) * GROUP,
-                           min(<Py_ssize_t>GROUP, r.H - n * GROUP) * sizeof(float))
+                for u in range(r.NU):
+                    memcpy(&c[row, u * GROUP],
+                           r.cells + (u * r.cells_rows + (last if keep else row)) * GROUP,
+                           min(<Py_ssize_t>GROUP, r.H - u * GROUP) * sizeof(float))
     finally:
-        free(r.barriers)
-    return gates_array, cells_array, start_array
-
-
-cdef extern from "Python.h":
-    int PyErr_CheckSignals() except -1
-
-
-cdef int check_signals() except -1:
-    """Raise what a pending signal (Ctrl-C) raises."""
-    return PyErr_CheckSignals()
+        free(scratch)
+    return kept
 
 
 cdef struct Back:
@@ -492,11 +550,10 @@ cdef void dx_body(void *context, int thread, int size) noexcept nogil:
         u += g.groups
 
 
-def backward(gates_array, cells_array, c0_array, const float[:, ::1] x, const float[:, ::1] y,
-             const float[:, ::1] h0, const float[::1] kernel_transposed,
-             const float[::1] recurrent_transposed, const float[:, ::1] recurrent_mask,
-             const float[:, ::1] dy, float[:, ::1] dh, float[:, ::1] dc,
-             const Py_ssize_t[::1] counts, const Py_ssize_t[::1] offsets,
+def backward(kept, const float[:, ::1] x, const float[:, ::1] y, const float[:, ::1] h0,
+             const float[:, ::1] kernel, const float[:, ::1] recurrent_kernel,
+             const float[:, ::1] recurrent_mask, const float[:, ::1] dy, float[:, ::1] dh,
+             float[:, ::1] dc, const Py_ssize_t[::1] counts, const Py_ssize_t[::1] offsets,
              const Py_ssize_t[::1] index, const Py_ssize_t[::1] row_bounds, int threads,
              float[:, ::1] d_kernel, float[:, ::1] d_recurrent, float[::1] d_bias,
              float[:, ::1] dx):
@@ -507,21 +564,18 @@ def backward(gates_array, cells_array, c0_array, const float[:, ::1] x, const fl
     to; dx (positions, I) or None: the valid positions are written.
     """
     cdef Back b
-    cdef Py_ssize_t HP, row, n, chunk
+    cdef Py_ssize_t HP, row, u, chunk
+    cdef float *room
+    cdef float[::1] gates, cells, c0
+    if kept is None:  # no position is valid
+        return
+    gates, cells, c0 = kept
     b.B, b.H, b.I = h0.shape[0], h0.shape[1], x.shape[1]
     b.N, b.S = index.shape[0], counts.shape[0]
-    b.NU = (b.H + GROUP - 1) // GROUP
-    HP = b.NU * GROUP
-    if b.N == 0:
-        return
-    cdef float[::1] gates = gates_array, cells = cells_array, c0 = c0_array
-    cdef Py_ssize_t tiles = (b.I + TILE - 1) // TILE + (b.H + TILE - 1) // TILE + 1
-    b.scratch_size = (tiles + threads - 1) // threads * CHUNK * TILE
-    cdef float[::1] scratch = aligned(np.empty, threads * b.scratch_size)
-    cdef float[::1] d_state = aligned(np.zeros, b.B * HP), d_cell = aligned(np.zeros, b.B * HP)
+    HP = up(b.H)
+    b.NU = HP // GROUP
     b.counts, b.offsets, b.index = &counts[0], &offsets[0], &index[0]
     b.row_groups, b.row_bounds = <int>(row_bounds.shape[0] - 1), &row_bounds[0]
-    b.recurrent = &recurrent_transposed[0]
     b.recurrent_mask = b.dy = b.kernel = NULL
     b.d_bias = b.dx = NULL
     if recurrent_mask is not None:
@@ -531,18 +585,30 @@ def backward(gates_array, cells_array, c0_array, const float[:, ::1] x, const fl
     if d_bias is not None:
         b.d_bias = &d_bias[0]
     if dx is not None:
-        b.dx, b.kernel = &dx[0, 0], &kernel_transposed[0]
+        b.dx = &dx[0, 0]
     b.gates, b.cells, b.c0 = &gates[0], &cells[0], &c0[0]
     b.x, b.y, b.h0 = &x[0, 0], &y[0, 0], &h0[0, 0]
     b.d_kernel, b.d_recurrent = &d_kernel[0, 0], &d_recurrent[0, 0]
-    b.dh, b.dc, b.scratch = &d_state[0], &d_cell[0], &scratch[0]
-    b.barriers = <team_barrier*>calloc(b.row_groups, sizeof(team_barrier))
-    if b.barriers == NULL:
-        raise MemoryError()
+    cdef Py_ssize_t tiles = (b.I + TILE - 1) // TILE + (b.H + TILE - 1) // TILE + 1
+    b.scratch_size = (tiles + threads - 1) // threads * CHUNK * TILE
     cdef double per_row = 8.0 * b.H * (b.I + b.H)
+    cdef float *scratch = allocate(
+        row_bounds.shape[0] * 32 + up(threads * b.scratch_size) + 2 * up(b.B * HP)
+        + up(panels_size(b.H, b.H, True)) + (up(panels_size(b.I, b.H, True)) if b.dx else 0))
     try:
         with nogil:
-            to_blocks(&dc[0, 0], b.dc, b.B, b.H, b.NU)
+            room = scratch
+            b.barriers = <team_barrier*>carve(&room, row_bounds.shape[0] * 32)
+            memset(b.barriers, 0, row_bounds.shape[0] * sizeof(team_barrier))
+            b.scratch = carve(&room, threads * b.scratch_size)
+            b.dc, b.dh = carve(&room, b.B * HP), carve(&room, b.B * HP)
+            b.recurrent = carve(&room, panels_size(b.H, b.H, True))
+            pack_into(&recurrent_kernel[0, 0], b.H, b.H, True, <float*>b.recurrent)
+            if b.dx != NULL:
+                b.kernel = carve(&room, panels_size(b.I, b.H, True))
+                pack_into(&kernel[0, 0], b.I, b.H, True, <float*>b.kernel)
+            to_blocks(&dc[0, 0], b.dc, b.B, b.H)
+            memset(b.dh, 0, b.B * HP * sizeof(float))
             for row in range(b.B):
                 memcpy(b.dh + row * HP, &dh[row, 0], b.H * sizeof(float))
             chunk = max(<Py_ssize_t>1, <Py_ssize_t>(BETWEEN_SIGNALS / (per_row * b.N / b.S)))
@@ -551,23 +617,24 @@ def backward(gates_array, cells_array, c0_array, const float[:, ::1] x, const fl
                 b.begin = max(<Py_ssize_t>0, b.end - chunk)
                 run(backward_body, &b, threads)
                 b.end = b.begin
-                with gil:
-                    check_signals()
+                if b.end > 0:
+                    with gil:
+                        PyErr_CheckSignals()
             for row in range(b.B):
                 memcpy(&dh[row, 0], b.dh + row * HP, b.H * sizeof(float))
-                for n in range(b.NU):
-                    memcpy(&dc[row, n * GROUP], b.dc + (n * b.B + row) * GROUP,
-                           min(<Py_ssize_t>GROUP, b.H - n * GROUP) * sizeof(float))
+                for u in range(b.NU):
+                    memcpy(&dc[row, u * GROUP], b.dc + (u * b.B + row) * GROUP,
+                           min(<Py_ssize_t>GROUP, b.H - u * GROUP) * sizeof(float))
             chunk = max(<Py_ssize_t>1, <Py_ssize_t>(BETWEEN_SIGNALS / per_row) // CHUNK) * CHUNK
             b.begin = 0
             while b.begin < b.N:
                 b.end = min(b.N, b.begin + chunk)
                 run(gradient_body, &b, threads)
-                if dx is not None:
+                if b.dx != NULL:
                     run(dx_body, &b, threads)
                 b.begin = b.end
                 if b.begin < b.N:
                     with gil:
-                        check_signals()
+                        PyErr_CheckSignals()
     finally:
-        free(b.barriers)
+        free(scratch)
