@@ -41,8 +41,10 @@ class Objective:
             for identifier in identifiers
         ]
         for _, identifier, _ in self._given:
-            if not (isinstance(identifier, str) and identifier.lower() in ("accuracy", "acc")):
-                metrics.get(identifier)
+            if isinstance(identifier, str) and identifier.lower() in ("accuracy", "acc"):
+                continue
+            if metrics.get(identifier) is None:  # raises for what it does not know
+                raise TypeError("metrics: expected names or Metrics, got None")
         self.losses: list[losses.Loss | None] = []
         self._metrics: list[tuple[int, metrics.Metric, bool, str]] = []
         self._total = metrics.Mean("loss")
