@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import struct
 import tempfile
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +35,31 @@ def save(model: Any, path: Any) -> None:
     tensors = {f"weights/{key}": part.params[name] for key, (part, name) in _weights(model).items()}
     training = None
     if model._compiled is not None:
+        # What was frozen since compile is frozen in the file: there it has no state.
+        frozen = {id(p) for layer in model.layers for p in layer.walk()} - {
+            id(p) for layer in model.layers for p in layer.trained()
+        }
         training = {
             "settings": {k: _serialize.encode(v, k) for k, v in model._compiled.items()},
             "optimizer": _serialize.to_config(model.optimizer),
             "iterations": model.optimizer.iterations,
         }
-        tensors |= {f"optimizer/{key}": value for key, value in _slots(model).items()}
+        tensors |= {f"optimizer/{key}": value for key, value in _slots(model, frozen).items()}
     header = json.dumps(
         {"format": FORMAT, "model": model.get_config(), "training": training}, sort_keys=True
     )
     tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
     metadata = {"clstm": header, "sha256": _digest(header, tensors)}
-    write(path, to_bytes(tensors, metadata=metadata))
+    write(path, _ordered(to_bytes(tensors, metadata=metadata)))
+
+
+def _ordered(data: bytes) -> bytes:
+    """A safetensors file with its header's keys in order: one model, one file."""
+    (size,) = struct.unpack_from("<Q", data)
+    header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":"))
+    text = header.encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + data[8 + size :]
 
 
 def write(path: Any, data: bytes) -> None:
@@ -175,7 +190,7 @@ def _weights(model: Any) -> dict[str, tuple[Layer, str]]:
     return keys
 
 
-def _slots(model: Any) -> dict[str, Array]:
+def _slots(model: Any, frozen: Set[int] = frozenset()) -> dict[str, Array]:
     """The optimizer's state, views, by slot and by the weight that it belongs to."""
     parameters, slots = model._parameters, model.optimizer.slots
     if any(slot.shape != (parameters.trained,) for slot in slots.values()):
@@ -183,7 +198,7 @@ def _slots(model: Any) -> dict[str, Array]:
     place = {
         (id(part), name): segment
         for (part, name), segment in zip(parameters.owners, parameters.segments, strict=True)
-        if segment[1] <= parameters.trained
+        if segment[1] <= parameters.trained and id(part) not in frozen
     }
     return {
         f"{slot_name}/{key}": slot[slice(*place[id(part), name])].reshape(part.params[name].shape)
