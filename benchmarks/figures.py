@@ -45,8 +45,9 @@ def ours(result: dict) -> str | None:
 
 
 def rivals(result: dict) -> list[str]:
+    """Others than clstm; a label "library/way" did other work and is no rival."""
     return [label for label in result["libraries"]
-            if not label.startswith("clstm") and rounds(result, label)]  # fmt: skip
+            if not label.startswith("clstm") and "/" not in label and rounds(result, label)]  # fmt: skip
 
 
 def fastest_rival(result: dict) -> str | None:

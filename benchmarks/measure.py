@@ -19,7 +19,7 @@ FEWEST_ROUNDS = 3
 class Settings(NamedTuple):
     rounds: int = 9
     block: float = 0.1  # seconds of calls in a round, one call at least
-    warm: float = 2.0  # seconds of warm-up at most, two blocks at least
+    warm: float = 2.0  # seconds of warm-up, one call more at most
     gap: float = 0.01  # seconds between two libraries: whoever spins after its work has stopped
     budget: float = 300.0  # seconds that one case may take
 

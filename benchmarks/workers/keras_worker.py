@@ -26,9 +26,10 @@ import keras  # noqa: E402
 def jax_calls(run, variables):
     """forward(x, h0, c0) and train(x, h0, c0, dy) of the layer, jitted, with its weights."""
     weights = [v.value for v in variables]
+    others = [v.value for v in run.non_trainable_variables]  # the seed of a dropout that is 0
 
     def apply(weights, x, h0, c0):
-        return run.stateless_call(weights, [], x, initial_state=[h0, c0])[0]
+        return run.stateless_call(weights, others, x, initial_state=[h0, c0])[0]
 
     @jax.jit
     def step(weights, x, h0, c0, dy):

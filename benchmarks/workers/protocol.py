@@ -70,11 +70,12 @@ def warm_up(call: Callable[[], Any], block: float, limit: float) -> float:
     """Run blocks until two in a row agree, for at most about `limit` seconds; the last median."""
     end = time.perf_counter() + limit
     last = statistics.median(timed(call, block))
-    while True:
+    while time.perf_counter() < end:
         median = statistics.median(timed(call, block))
-        if abs(median - last) <= SETTLED * last or time.perf_counter() >= end:
+        if abs(median - last) <= SETTLED * last:
             return median
         last = median
+    return last
 
 
 def _status(field: str) -> int:
