@@ -46,8 +46,8 @@ def ours(result: dict) -> str | None:
 
 def rivals(result: dict) -> list[str]:
     """Others than clstm; a label "library/way" did other work and is no rival."""
-    return [label for label in result["libraries"]
-            if not label.startswith("clstm") and "/" not in label and rounds(result, label)]  # fmt: skip
+    others = (k for k in result["libraries"] if not k.startswith("clstm") and "/" not in k)
+    return [label for label in others if rounds(result, label)]
 
 
 def fastest_rival(result: dict) -> str | None:

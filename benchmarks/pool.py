@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -40,13 +41,17 @@ class Worker:
     def __init__(self, label: str, python: str, threads: int):
         file, *arguments = LIBRARIES.get(label) or ("clstm_worker.py", label.split("-")[1])
         self.label = label
-        self._log = tempfile.TemporaryFile("w+")
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115
         environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)),
                        "TF_CPP_MIN_LOG_LEVEL": "2", "JAX_PLATFORMS": "cpu",
                        "CUDA_VISIBLE_DEVICES": "", "PYTHONWARNINGS": "ignore"}  # fmt: skip
-        self._process = subprocess.Popen(
-            [python, str(WORKERS / file), *arguments], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=self._log, env=environment, text=True)  # fmt: skip
+        try:
+            self._process = subprocess.Popen(
+                [python, str(WORKERS / file), *arguments], stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, stderr=self._log, env=environment, text=True)  # fmt: skip
+        except OSError as error:
+            self._log.close()
+            raise MissingLibrary(f"its interpreter does not start: {error.strerror}") from error
         try:
             hello = self._answer(START)
         except WorkerError:
@@ -78,10 +83,8 @@ class Worker:
     def close(self) -> None:
         if self._process.stdin.closed:
             return
-        try:
+        with contextlib.suppress(OSError):
             self._process.stdin.close()
-        except OSError:
-            pass
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:

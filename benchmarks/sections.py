@@ -13,6 +13,7 @@ import numpy as np
 import shapes
 from measure import Settings, measure
 from pool import Pool, WorkerError
+from workers.cases import lengths_of
 
 RAGGED = (32, 200, 256, 256)
 SHORTEST = 10
@@ -26,12 +27,17 @@ def _ours(pool: Pool) -> list[str]:
     return [label for label in pool.workers if label.startswith("clstm")]
 
 
+def _all(pool: Pool, task: str, shape: tuple[int, ...], settings: Settings) -> dict:
+    """Every library in its best usual way."""
+    case = {"task": task, "shape": list(shape)}
+    return measure(pool, {label: (label, case) for label in pool.workers}, settings)
+
+
 def layer(pool: Pool, shape: tuple[int, ...], mode: str, settings: Settings) -> dict:
     """All libraries on one shape; weights stay the same in "forward", x too."""
-    case = {"task": mode, "shape": list(shape)}
     return {"section": "layer", "mode": mode, "shape": list(shape),
             "flops": shapes.flops(shape, mode),
-            "libraries": measure(pool, {label: (label, case) for label in pool.workers}, settings)}  # fmt: skip
+            "libraries": _all(pool, mode, shape, settings)}  # fmt: skip
 
 
 def ragged(pool: Pool, settings: Settings, shape: tuple[int, ...] = RAGGED) -> dict:
@@ -42,9 +48,6 @@ def ragged(pool: Pool, settings: Settings, shape: tuple[int, ...] = RAGGED) -> d
     entries |= {f"{label}/dense": (label, dense) for label in _ours(pool)
                 if label != figures.BASELINE}  # fmt: skip
     entries |= {"torch": ("torch", case), "torch/padded": ("torch", dense)}
-    sys.path.insert(0, str(Path(__file__).parent / "workers"))
-    from cases import lengths_of
-
     B, T, I, H = shape
     real = int(lengths_of(case).sum())
     return {"section": "ragged", "mode": "train", "shape": list(shape), "shortest": SHORTEST,
@@ -65,9 +68,8 @@ def stream(pool: Pool, settings: Settings, shape: tuple[int, ...] = STREAM) -> d
 
 def fit(pool: Pool, settings: Settings, shape: tuple[int, ...] = FIT) -> dict:
     """One epoch of the reference program, warm. A call is long: a block is one epoch."""
-    case = {"task": "fit", "shape": list(shape)}
     return {"section": "fit", "mode": "fit", "shape": list(shape), "sequences": shape[0],
-            "libraries": measure(pool, {label: (label, case) for label in pool.workers}, settings)}  # fmt: skip
+            "libraries": _all(pool, "fit", shape, settings)}  # fmt: skip
 
 
 def memory(pool: Pool, repeats: int = 3, shape: tuple[int, ...] = MEMORY) -> dict:

@@ -64,8 +64,8 @@ def program(case: dict) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     weights, inputs = [], I
     for units in UNITS:
         bound = units**-0.5
-        weights += [_uniform(rng, shape, bound)
-                    for shape in ((inputs, 4 * units), (units, 4 * units), (4 * units,))]  # fmt: skip
+        for shape in ((inputs, 4 * units), (units, 4 * units), (4 * units,)):
+            weights.append(_uniform(rng, shape, bound))
         inputs = units
     return x, y, [*weights, _uniform(rng, (inputs, 1), inputs**-0.5), np.zeros(1, np.float32)]
 

@@ -25,9 +25,10 @@ def model_bytes(a):
     }
     value = lambda name, shape: helper.make_tensor_value_info(  # noqa: E731
         name, TensorProto.FLOAT, shape)  # fmt: skip
+    node = helper.make_node("LSTM", ["x", *constants, "", "h0", "c0"], ["y", "h", "c"],
+                            hidden_size=H)  # fmt: skip
     graph = helper.make_graph(
-        [helper.make_node("LSTM", ["x", "W", "R", "B", "", "h0", "c0"], ["y", "h", "c"],
-                          hidden_size=H)],  # fmt: skip
+        [node],
         "lstm",
         [value("x", (T, B, a.x.shape[2])), value("h0", (1, B, H)), value("c0", (1, B, H))],
         [value("y", (T, 1, B, H)), value("h", (1, B, H)), value("c", (1, B, H))],

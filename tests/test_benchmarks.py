@@ -1,0 +1,153 @@
+"""The benchmark runner: its shapes, its statistics, its tables, and a run with clstm alone."""
+
+import importlib
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BENCHMARKS = ROOT / "benchmarks"
+DEEPBENCH = ROOT.parent / "shared" / "cases" / "deepbench_lstm.json"
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    """A function that imports a module of benchmarks/."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module
+
+
+def result(section, rounds, mode="forward", shape=(1, 2, 3, 4), **more):
+    libraries = {label: {"correct": True, "max_abs_diff": 0.0, "rounds": times}
+                 for label, times in rounds.items()}  # fmt: skip
+    return {"section": section, "mode": mode, "shape": list(shape), "source": "clstm",
+            "libraries": libraries, **more}  # fmt: skip
+
+
+def made_up():
+    first = result("layer", {"clstm-native": [1e-3, 2e-3, 4e-3], "clstm-numpy": [1e-2, 4e-2, 6e-2],
+                             "torch": [2e-3, 6e-3, 8e-3], "jax": [9.0, 9.0, 9.0]},
+                   flops=4e7)  # fmt: skip
+    second = result("layer", {"clstm-native": [2e-3], "torch": [1e-3]}, shape=(5, 6, 7, 8),
+                    flops=4e7)  # fmt: skip
+    second["libraries"]["openvino"] = {"correct": False, "max_abs_diff": 0.5, "rounds": []}
+    ragged = result("ragged", {"clstm-native": [1.0], "clstm-native/dense": [2.0], "torch": [9.0],
+                               "torch/padded": [0.5]}, tokens=200, real_tokens=100,
+                    shortest=10)  # fmt: skip
+    fit = result("fit", {"clstm-native": [0.02], "keras-jax": [0.08], "torch": [0.1]},
+                 sequences=3200)  # fmt: skip
+    return {
+        "format": 1, "name": "made-up", "date": "2000-01-02T03:04:05+00:00", "threads": 2,
+        "machine": {"cpu": "A CPU", "cpu_family_model": "1/2", "architecture": "x"},
+        "peak": {"gflops": 100.0, "gflops_one_thread": 50.0, "vectors": "AVX2", "threads": 2},
+        "versions": {"torch": {"torch": "9.9+cpu"}}, "missing": {"openvino": "not there"},
+        "skipped": [{"shape": [9, 9, 9, 9], "mode": "train", "reason": "needs too much"}],
+        "results": [first, second, ragged, fit],
+        "memory": {"shape": [1, 2, 3, 4], "libraries": {"torch": {"bytes": 3 << 20}}},
+        "import": {"seconds": {"clstm": 0.1, "numpy": 0.06}, "installed_bytes": 4 << 20},
+    }  # fmt: skip
+
+
+def test_shapes(bench):
+    shapes = bench("shapes")
+    assert len(shapes.SHAPES) == len(set(shapes.SHAPES)) == 10
+    assert shapes.parse("32x100x128x64") == (32, 100, 128, 64)
+    with pytest.raises(ValueError, match="four positive numbers"):
+        shapes.parse("1x2x3")
+    assert shapes.flops((2, 3, 5, 7), "forward") == 2 * 2 * 3 * 4 * 7 * (5 + 7)
+    assert shapes.flops((2, 3, 5, 7), "train") == 3 * shapes.flops((2, 3, 5, 7), "forward")
+    huge = shapes.too_much((128, 25, 4096, 4096), "train", 8, 6, 1 << 30, 100, 300)
+    assert "GiB" in huge
+    assert "budget" in shapes.too_much((128, 25, 4096, 4096), "train", 8, 6, 1 << 50, 100, 300)
+    assert shapes.too_much((1, 1, 8, 8), "train", 8, 6, 1 << 30, 100, 300) is None
+
+
+@pytest.mark.skipif(not DEEPBENCH.exists(), reason="the published list is not here")
+def test_deepbench_shapes_are_the_published_ones(bench):
+    published = json.loads(DEEPBENCH.read_text())["problems"]
+    got = {mode: [(p.shape[3], p.shape[0], p.shape[1], "lstm") for p in bench("shapes").deepbench()
+                  if (mode == "train") == ("train" in p.modes)]
+           for mode in ("train", "forward")}  # fmt: skip
+    assert set(got["train"]) == set(map(tuple, published["training_set"]))
+    assert set(got["forward"]) == set(map(tuple, published["inference_server_set"]))
+    assert set(map(tuple, published["inference_device_set"])) <= set(got["forward"])
+
+
+def test_statistics(bench):
+    figures = bench("figures")
+    first, second, ragged, _ = made_up()["results"]
+    assert figures.ours(first) == "clstm-native"
+    assert figures.median(first, "torch") == 6e-3
+    assert figures.ratio(first, "torch", "clstm-native") == 2  # of 2, 3, 2: not of the medians
+    assert figures.fastest_rival(first) == "torch"
+    assert figures.against_fastest(second) == 0.5
+    assert figures.against_baseline(first) == 15
+    assert figures.against_baseline(second) is None
+    assert figures.median(second, "openvino") is None
+    assert figures.rivals(ragged) == ["torch"]
+    assert figures.peak_fraction(first, "clstm-native", 100.0) == pytest.approx(0.2)
+    assert figures.geometric_mean([2, None, 0.5, 8]) == pytest.approx(2)
+    assert figures.geometric_mean([]) is None
+
+
+def test_differences(bench, tmp_path):
+    import numpy as np
+
+    measure = bench("measure")
+    np.savez(tmp_path / "a.npz", y=np.float32([1, 2, 50]))
+    np.savez(tmp_path / "b.npz", y=np.float32([1, 3, 50]))
+    np.savez(tmp_path / "nan.npz", y=np.float32([1, np.nan, 50]))
+    names = [str(tmp_path / f"{n}.npz") for n in ("a", "b", "nan")]
+    assert measure.difference(names[0], names[1]) == (1, pytest.approx(1 / 50))
+    assert math.isnan(measure.difference(names[2], names[1])[1])
+
+
+def test_report(bench, tmp_path):
+    report = bench("report")
+    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
+    (tmp_path / "benchmarks" / "results" / "made-up.json").write_text(json.dumps(made_up()))
+    for page in (tmp_path / "README.md", tmp_path / "benchmarks" / "README.md"):
+        page.write_text(f"before\n{report.START}\nold\n{report.END}\nafter\n")
+    assert report.main(["--root", str(tmp_path)]) == 0
+    short = (tmp_path / "README.md").read_text()
+    assert short.startswith("before\n") and short.endswith("after\n") and "old" not in short
+    assert "| 1, 2, 3, 4 | 2.00 | 6.00 torch | 2.00× | 15.0× | 20% |" in short
+    assert "| 5, 6, 7, 8 | 2.00 | 1.00 torch | 0.500× | – | 20% |" in short
+    assert "| geometric mean |  |  | 1.00× | 15.0× |  |" in short
+    assert "1.00 of clstm's dense case" in short and "(9.00×)" in short
+    assert "clstm-native 160,000, keras-jax 40,000, torch 32,000" in short
+    assert "4.00× the best Keras backend (keras-jax); 5.00× a PyTorch loop" in short
+    long = (tmp_path / "benchmarks" / "README.md").read_text()
+    assert "- openvino: not there" in long and "differs from the reference by 0.5" in long
+    assert "(9, 9, 9, 9) train: needs too much" in long
+    pictures = {path.name for path in (tmp_path / "benchmarks" / "plots").iterdir()}
+    assert pictures == {"made-up-forward.png", "made-up-forward-peak.png"}
+    before = short
+    assert report.main(["--root", str(tmp_path), "--no-plots"]) == 0
+    assert (tmp_path / "README.md").read_text() == before
+    (tmp_path / "README.md").write_text("no markers\n")
+    assert report.main(["--root", str(tmp_path), "--no-plots"]) == 1
+
+
+def test_quick_run_with_clstm_alone(tmp_path):
+    from clstm import config
+
+    labels = [f"clstm-{name}" for name in config.BACKENDS]
+    out = tmp_path / "quick.json"
+    run = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "compare.py"), "--quick", "--only", *labels, "torch",
+         "--rivals-python", "/nonexistent/python", "--output", str(out)],
+        capture_output=True, text=True, timeout=300, cwd=tmp_path)  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
+    data = json.loads(out.read_text())
+    assert "torch" in data["missing"] and set(data["versions"]) == set(labels)
+    assert len(data["results"]) == 6
+    for found in data["results"]:
+        assert set(found["libraries"]) == set(labels)
+        for entry in found["libraries"].values():
+            assert entry["correct"] and len(entry["rounds"]) == 3 and min(entry["rounds"]) > 0
+    assert str(tmp_path) not in out.read_text()
