@@ -67,7 +67,8 @@ directives = {
     "embedsignature": True,
     "freethreading_compatible": True,
 }
-names = ["_dispatch", "_parallel", "_pointwise", "_optim", "_blas", "_lstm_blas", "_lstm_native", "_gemm"]
+names = ["_dispatch", "_parallel", "_pointwise", "_optim", "_blas", "_lstm_blas", "_gemm", "_panels",
+         "_native_forward", "_native_backward", "_packed"]
 setup(
     ext_modules=cythonize([extension(name) for name in names], compiler_directives=directives),
     cmdclass={"build_ext": BuildKernels},

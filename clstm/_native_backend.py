@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._kernels import _lstm_native, _parallel
+from ._kernels import _native_backward, _native_forward, _parallel
 from ._kernels._gemm import matmul  # noqa: F401 - part of the interface
 from ._steps import Steps, plan, rows, unrows
 
 Array = np.ndarray
 
 GRAIN = 1 << 18  # multiplications that make another thread worth waking
+ROWS_UNITS = 128  # units up to which teams are divided by rows
 RAW_ROWS = 16  # so few packed rows do not pay for packing the weights
 
 
@@ -41,7 +42,7 @@ def _share(batch: int, work: int, units: int, steps: Steps) -> tuple[int, Array]
     if threads == 1:
         return 1, np.array([0, batch])
     mode = os.environ.get("CLSTM_MODE")
-    by_rows = batch >= 6 * threads and units <= 128 if mode is None else mode == "rows"
+    by_rows = batch >= 6 * threads and units <= ROWS_UNITS if mode is None else mode == "rows"
     if not by_rows:
         return min(threads, -(-units // 16)), np.array([0, batch])
     if steps.full:
@@ -54,11 +55,11 @@ def _share(batch: int, work: int, units: int, steps: Steps) -> tuple[int, Array]
 def lstm_forward(
     x: Array, kernel: Array, recurrent_kernel: Array, bias: Array | None, h: Array, c: Array, *,
     mask: Array | None = None, reverse: bool = False, recurrent_mask: Array | None = None,
-    time_major: bool = False, keep: bool = True, panels: tuple[Array, Array] | None = None,
+    time_major: bool = False, keep: bool = True, panels: tuple[Array, ...] | bool | None = None,
 ) -> tuple[Array, Array, Array, Saved | None]:  # fmt: skip
     """As `_reference.lstm_forward`, of float32 arrays.
 
-    panels: kernel and recurrent_kernel as `pack` lays them out.
+    panels: those of a `PackedWeights`, if the weights are packed already.
     """
     batch, time = (x.shape[1], x.shape[0]) if time_major else x.shape[:2]
     units = len(recurrent_kernel)
@@ -73,7 +74,7 @@ def lstm_forward(
         recurrent_mask = wide
     if panels is None:
         panels = len(steps.index) > RAW_ROWS or units % 16 != 0
-    kept = _lstm_native.forward(
+    kept = _native_forward.forward(
         x.reshape(-1, x.shape[2]), kernel, recurrent_kernel, bias, panels, h, c, recurrent_mask,
         y.reshape(-1, units), steps.counts[0], steps.offsets, steps.index, bounds, threads,
         keep)  # fmt: skip
@@ -95,7 +96,7 @@ def lstm_backward(
         dx = (np.empty if steps.full else np.zeros)(saved.x.shape, np.float32)
     work = len(steps.index) * 8 * units * (features + units)
     threads, bounds = _share(len(dh), work, units, steps)
-    _lstm_native.backward(
+    _native_backward.backward(
         saved.kept, saved.x.reshape(-1, features), saved.y.reshape(-1, units), saved.h0,
         saved.kernel, saved.recurrent_kernel, saved.recurrent_mask,
         None if dy is None else dy.reshape(-1, units), dh, dc, steps.counts[0], steps.offsets,

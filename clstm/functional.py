@@ -16,6 +16,7 @@ import numpy as np
 from . import _native_backend, _reference, config
 from ._arrays import FLOATS, check_shape, float_array, mask_array, numbers
 from ._kernels import _dispatch
+from ._kernels._packed import PackedWeights
 
 Array = np.ndarray
 State = tuple[Array, Array]
@@ -111,7 +112,7 @@ def _pair(name: str, value: Any) -> tuple[Any, Any]:
 def _run(
     weights: _Weights, x: Any, initial_state: Any, lengths: Any, mask: Any, reverse: bool,
     time_major: bool, recurrent_mask: Any, activation: str, recurrent_activation: str,
-    backend: str | None, keep: bool,
+    backend: str | None, keep: bool, packed: PackedWeights | None = None,
 ) -> tuple[Array, State, Any, Any]:  # fmt: skip
     dtype, units = weights.kernel.dtype, len(weights.recurrent_kernel)
     x = float_array("x", x, dtype)
@@ -128,8 +129,11 @@ def _run(
         recurrent_mask = _state("recurrent_mask", recurrent_mask, batch, units, dtype)
     plain = activation == "tanh" and recurrent_activation == "sigmoid"
     module = backend_module(backend, dtype, plain)
-    options = {} if plain else {"activation": activation,
-                                "recurrent_activation": recurrent_activation}  # fmt: skip
+    options: dict[str, Any] = {}
+    if not plain:
+        options = {"activation": activation, "recurrent_activation": recurrent_activation}
+    elif packed is not None and module is _native_backend:
+        options = {"panels": packed.panels}
     y, h, c, saved = module.lstm_forward(
         x, *weights, h0, c0, mask=mask, reverse=bool(reverse), recurrent_mask=recurrent_mask,
         time_major=bool(time_major), keep=keep, **options)  # fmt: skip
@@ -231,14 +235,29 @@ class Packed:
 
     def __init__(self, weights: _Weights):
         self._weights = weights
+        self._packed = None
+        if weights.kernel.dtype == FLOATS[0]:
+            self._packed = PackedWeights(*weights)
 
     def __call__(
         self, x: Any, initial_state: Any = None, lengths: Any = None, reverse: bool = False, *,
         mask: Any = None, time_major: bool = False, backend: str | None = None,
     ) -> tuple[Array, State]:  # fmt: skip
         """y, (h, c) as `lstm` gives them."""
+        if (
+            type(initial_state) is tuple
+            and len(initial_state) == 2
+            and lengths is mask is backend is None
+            and self._packed is not None
+            and not time_major
+            and backend_module(None, FLOATS[0]) is _native_backend
+        ):
+            step = self._packed.step(x, *initial_state)
+            if step is not None:
+                return step[0], step[1:]
         y, state, _, _ = _run(self._weights, x, initial_state, lengths, mask, reverse, time_major,
-                              None, "tanh", "sigmoid", backend, keep=False)  # fmt: skip
+                              None, "tanh", "sigmoid", backend, keep=False,
+                              packed=self._packed)  # fmt: skip
         return y, state
 
 

@@ -1,0 +1,27 @@
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Places = NDArray[np.intp]
+
+def backward(
+    kept: tuple[Floats, Floats, Floats] | None,
+    x: Floats,
+    y: Floats,
+    h0: Floats,
+    kernel: Floats,
+    recurrent_kernel: Floats,
+    recurrent_mask: Floats | None,
+    dy: Floats | None,
+    dh: Floats,
+    dc: Floats,
+    counts: Places,
+    offsets: Places,
+    index: Places,
+    row_bounds: Places,
+    threads: int,
+    d_kernel: Floats,
+    d_recurrent: Floats,
+    d_bias: Floats | None,
+    dx: Floats | None,
+) -> None: ...

@@ -1,0 +1,299 @@
+"""The native LSTM's backward run; the layouts are those of _native_forward.
+
+One barrier per step: a thread's columns of dh belong to its own units, so only dz is exchanged.
+"""
+
+from libc.stdlib cimport free
+from libc.string cimport memcpy, memset
+
+from ._dispatch cimport clstm_gemm, clstm_kernels, kernels
+from ._panels cimport (
+    GATES,
+    GROUP,
+    Share,
+    allocate,
+    carve,
+    from_blocks,
+    pack_into,
+    panels_size,
+    share_of,
+    to_blocks,
+    up,
+)
+from ._parallel cimport barrier_wait, run, team_barrier
+
+cdef enum:
+    CHUNK = 256  # packed rows that the weights' gradients take at a time
+    TILE = 6  # rows of a weights' gradient that are packed together
+
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() except -1
+
+cdef double BETWEEN_SIGNALS = 1e9  # floating-point operations: some milliseconds
+
+
+cdef struct Back:
+    Py_ssize_t B, I, H, NU, N, S, begin, end
+    const Py_ssize_t *counts
+    const Py_ssize_t *offsets
+    const Py_ssize_t *index
+    int row_groups
+    const Py_ssize_t *row_bounds
+    team_barrier *barriers
+    const float *recurrent  # [NU][NU][4][16][16]: U transposed
+    const float *recurrent_mask
+    const float *cells
+    const float *c0
+    float *gates
+    const float *dy
+    float *dh  # (B, HP)
+    float *dc  # [NU][B][16]
+    # for the weights' gradients and dx
+    const float *x
+    const float *y
+    const float *h0
+    const float *kernel  # W transposed
+    float *d_kernel
+    float *d_recurrent
+    float *d_bias
+    float *dx
+    float *scratch  # (threads, scratch_size)
+    Py_ssize_t scratch_size
+
+
+cdef float[64] ZEROS
+memset(ZEROS, 0, sizeof(ZEROS))
+cdef float[1] ONE
+ONE[0] = 1
+
+
+cdef void backward_body(void *context, int thread, int size) noexcept nogil:
+    """gates to dz, dh and dc to the step before, for steps end - 1 .. begin."""
+    cdef const Back *b = <const Back*>context
+    cdef const clstm_kernels *table = kernels(sizeof(float))
+    cdef Share own = share_of(b.row_groups, b.row_bounds, b.B, b.NU, thread, size)
+    cdef Py_ssize_t HP = b.NU * GROUP, s, u, row, row_end, rows, p, n, k
+    cdef const float *c_prev
+    cdef const float *dy
+    cdef clstm_gemm g
+    memset(&g, 0, sizeof(g))
+    g.blocks, g.depth = b.NU, GATES
+    g.a_row, g.a_block, g.a_k = GATES, b.N * GATES, 1
+    g.b_block, g.b_k, g.b_group = GATES * GROUP, GROUP, b.NU * GATES * GROUP
+    g.c_row, g.c_group, g.width, g.last = HP, GROUP, GROUP, GROUP
+    g.start = &ZEROS[0]
+    for s in range(b.end - 1, b.begin - 1, -1):
+        row = min(own.row, b.counts[s])
+        row_end = min(own.row_end, b.counts[s])
+        rows = row_end - row
+        p = b.offsets[s] + row
+        for u in range(own.unit, own.unit_end):
+            if s == 0:
+                c_prev = b.c0 + (u * b.B + row) * GROUP
+            else:
+                c_prev = b.cells + (u * b.N + b.offsets[s - 1] + row) * GROUP
+            dy = NULL
+            if b.dy != NULL:
+                dy = b.dy + u * GROUP
+            table.lstm_step_backward(
+                rows, b.gates + (u * b.N + p) * GATES, c_prev,
+                b.cells + (u * b.N + p) * GROUP, b.dh + row * HP + u * GROUP, HP, dy,
+                b.index + p, b.H, b.dc + (u * b.B + row) * GROUP,
+                min(<Py_ssize_t>GROUP, b.H - u * GROUP))
+        barrier_wait(&b.barriers[own.group], own.unit_groups)
+        g.rows = rows
+        g.a = b.gates + p * GATES
+        u = own.unit
+        while u < own.unit_end and rows > 0:
+            g.groups = min(<Py_ssize_t>4, own.unit_end - u)
+            g.b = b.recurrent + u * g.b_group
+            g.c = b.dh + row * HP + u * GROUP
+            table.gemm(&g)
+            u += g.groups
+        if b.recurrent_mask != NULL:
+            for n in range(row, row_end):
+                for k in range(own.unit * GROUP, own.unit_end * GROUP):
+                    b.dh[n * HP + k] *= b.recurrent_mask[n * HP + k]
+
+
+cdef void gather(const Back *b, bint recurrent, Py_ssize_t tile, Py_ssize_t p, Py_ssize_t end,
+                 Py_ssize_t step, float *rows) noexcept nogil:
+    """Columns 6 tile .. 6 tile + 5 of x, or of h_{t-1}, for packed rows p .. end - 1, side by side.
+
+    step: the one that p belongs to.
+    """
+    cdef Py_ssize_t first = tile * TILE, width = b.H if recurrent else b.I, r
+    cdef Py_ssize_t n = min(<Py_ssize_t>TILE, width - first), k, HP = b.NU * GROUP
+    cdef const float *source
+    while p < end:
+        while p >= b.offsets[step + 1]:
+            step += 1
+        r = p - b.offsets[step]
+        if not recurrent:
+            source = b.x + b.index[p] * b.I
+        elif step == 0:
+            source = b.h0 + r * b.H
+        else:
+            source = b.y + b.index[b.offsets[step - 1] + r] * b.H
+        for k in range(n):
+            rows[k] = source[first + k]
+        if recurrent and b.recurrent_mask != NULL:
+            for k in range(n):
+                rows[k] *= b.recurrent_mask[r * HP + first + k]
+        rows += TILE
+        p += 1
+
+
+cdef void gradient_body(void *context, int thread, int size) noexcept nogil:
+    """d_kernel += x' dz, d_recurrent += h' dz, d_bias += 1' dz, in chunks of packed rows.
+
+    Each thread has rows of the gradients of its own, in tiles of 6.
+    """
+    cdef const Back *b = <const Back*>context
+    cdef const clstm_kernels *table = kernels(sizeof(float))
+    cdef Py_ssize_t x_tiles = (b.I + TILE - 1) // TILE, h_tiles = (b.H + TILE - 1) // TILE
+    cdef Py_ssize_t tiles = x_tiles + h_tiles + (1 if b.d_bias != NULL else 0)
+    cdef Py_ssize_t first = tiles * thread // size, last = tiles * (thread + 1) // size
+    cdef Py_ssize_t p, end, u, t, step = 0
+    cdef float *rows = b.scratch + thread * b.scratch_size
+    cdef clstm_gemm g
+    memset(&g, 0, sizeof(g))
+    g.groups, g.blocks = 4, 1
+    g.b_k, g.b_group = GATES, GROUP
+    g.c_row, g.c_group = 4 * b.H, b.H
+    p = b.begin
+    while p < b.end:
+        end = min(b.end, p + CHUNK)
+        while p >= b.offsets[step + 1]:
+            step += 1
+        for t in range(first, min(last, x_tiles + h_tiles)):
+            gather(b, t >= x_tiles, t - x_tiles if t >= x_tiles else t, p, end, step,
+                   rows + (t - first) * CHUNK * TILE)
+        g.depth = end - p
+        for u in range(b.NU):
+            g.b = b.gates + (u * b.N + p) * GATES
+            g.width = g.last = min(<Py_ssize_t>GROUP, b.H - u * GROUP)
+            for t in range(first, last):
+                g.a, g.a_row, g.a_k = rows + (t - first) * CHUNK * TILE, 1, TILE
+                if t < x_tiles:
+                    g.rows = min(<Py_ssize_t>TILE, b.I - t * TILE)
+                    g.c = b.d_kernel + t * TILE * 4 * b.H + u * GROUP
+                elif t < x_tiles + h_tiles:
+                    g.rows = min(<Py_ssize_t>TILE, b.H - (t - x_tiles) * TILE)
+                    g.c = b.d_recurrent + (t - x_tiles) * TILE * 4 * b.H + u * GROUP
+                else:
+                    g.a, g.a_k, g.rows = &ONE[0], 0, 1
+                    g.c = b.d_bias + u * GROUP
+                table.gemm(&g)
+        p = end
+
+
+cdef void dx_body(void *context, int thread, int size) noexcept nogil:
+    """dx = dz W' for the packed rows begin .. end - 1, shared out by rows."""
+    cdef const Back *b = <const Back*>context
+    cdef const clstm_kernels *table = kernels(sizeof(float))
+    cdef Py_ssize_t blocks = (b.I + GROUP - 1) // GROUP, u = 0
+    cdef Py_ssize_t p = b.begin + (b.end - b.begin) * thread // size
+    cdef clstm_gemm g
+    memset(&g, 0, sizeof(g))
+    g.rows = b.begin + (b.end - b.begin) * (thread + 1) // size - p
+    g.blocks, g.depth = b.NU, GATES
+    g.a, g.a_row, g.a_block, g.a_k = b.gates + p * GATES, GATES, b.N * GATES, 1
+    g.b_block, g.b_k, g.b_group = GATES * GROUP, GROUP, b.NU * GATES * GROUP
+    g.c_index, g.c_row, g.c_group, g.width = b.index + p, b.I, GROUP, GROUP
+    g.start = &ZEROS[0]
+    while u < blocks and g.rows > 0:
+        g.groups = min(<Py_ssize_t>4, blocks - u)
+        g.last = min(<Py_ssize_t>GROUP, b.I - (u + g.groups - 1) * GROUP)
+        g.b = b.kernel + u * g.b_group
+        g.c = b.dx + u * GROUP
+        table.gemm(&g)
+        u += g.groups
+
+
+def backward(kept, const float[:, ::1] x, const float[:, ::1] y, const float[:, ::1] h0,
+             const float[:, ::1] kernel, const float[:, ::1] recurrent_kernel,
+             const float[:, ::1] recurrent_mask, const float[:, ::1] dy, float[:, ::1] dh,
+             float[:, ::1] dc, const Py_ssize_t[::1] counts, const Py_ssize_t[::1] offsets,
+             const Py_ssize_t[::1] index, const Py_ssize_t[::1] row_bounds, int threads,
+             float[:, ::1] d_kernel, float[:, ::1] d_recurrent, float[::1] d_bias,
+             float[:, ::1] dx):
+    """Gradients of all steps from what `forward` kept; its gates are overwritten.
+
+    dy (positions, H) or None; dh, dc (B, H) in packed order: gradients of the final state in, of
+    the initial state out; d_kernel (I, 4H), d_recurrent (H, 4H) and d_bias (4H) or None are added
+    to; dx (positions, I) or None: the valid positions are written.
+    """
+    cdef Back b
+    cdef Py_ssize_t HP, row, chunk
+    cdef float *room
+    cdef float[::1] gates, cells, c0
+    if kept is None:  # no position is valid
+        return
+    gates, cells, c0 = kept
+    b.B, b.H, b.I = h0.shape[0], h0.shape[1], x.shape[1]
+    b.N, b.S = index.shape[0], counts.shape[0]
+    HP = up(b.H)
+    b.NU = HP // GROUP
+    b.counts, b.offsets, b.index = &counts[0], &offsets[0], &index[0]
+    b.row_groups, b.row_bounds = <int>(row_bounds.shape[0] - 1), &row_bounds[0]
+    b.recurrent_mask = b.dy = b.kernel = NULL
+    b.d_bias = b.dx = NULL
+    if recurrent_mask is not None:
+        b.recurrent_mask = &recurrent_mask[0, 0]
+    if dy is not None:
+        b.dy = &dy[0, 0]
+    if d_bias is not None:
+        b.d_bias = &d_bias[0]
+    if dx is not None:
+        b.dx = &dx[0, 0]
+    b.gates, b.cells, b.c0 = &gates[0], &cells[0], &c0[0]
+    b.x, b.y, b.h0 = &x[0, 0], &y[0, 0], &h0[0, 0]
+    b.d_kernel, b.d_recurrent = &d_kernel[0, 0], &d_recurrent[0, 0]
+    cdef Py_ssize_t tiles = (b.I + TILE - 1) // TILE + (b.H + TILE - 1) // TILE + 1
+    b.scratch_size = (tiles + threads - 1) // threads * CHUNK * TILE
+    cdef double per_row = 8.0 * b.H * (b.I + b.H)
+    cdef float *scratch = allocate(
+        row_bounds.shape[0] * 32 + up(threads * b.scratch_size) + 2 * up(b.B * HP)
+        + up(panels_size(b.H, b.H, True)) + (up(panels_size(b.I, b.H, True)) if b.dx else 0))
+    try:
+        with nogil:
+            room = scratch
+            b.barriers = <team_barrier*>carve(&room, row_bounds.shape[0] * 32)
+            memset(b.barriers, 0, row_bounds.shape[0] * sizeof(team_barrier))
+            b.scratch = carve(&room, threads * b.scratch_size)
+            b.dc, b.dh = carve(&room, b.B * HP), carve(&room, b.B * HP)
+            b.recurrent = carve(&room, panels_size(b.H, b.H, True))
+            pack_into(&recurrent_kernel[0, 0], b.H, b.H, True, <float*>b.recurrent)
+            if b.dx != NULL:
+                b.kernel = carve(&room, panels_size(b.I, b.H, True))
+                pack_into(&kernel[0, 0], b.I, b.H, True, <float*>b.kernel)
+            to_blocks(&dc[0, 0], b.dc, b.B, b.H)
+            memset(b.dh, 0, b.B * HP * sizeof(float))
+            for row in range(b.B):
+                memcpy(b.dh + row * HP, &dh[row, 0], b.H * sizeof(float))
+            chunk = max(<Py_ssize_t>1, <Py_ssize_t>(BETWEEN_SIGNALS / (per_row * b.N / b.S)))
+            b.end = b.S
+            while b.end > 0:
+                b.begin = max(<Py_ssize_t>0, b.end - chunk)
+                run(backward_body, &b, threads)
+                b.end = b.begin
+                if b.end > 0:
+                    with gil:
+                        PyErr_CheckSignals()
+            for row in range(b.B):
+                memcpy(&dh[row, 0], b.dh + row * HP, b.H * sizeof(float))
+                from_blocks(b.dc + row * GROUP, b.B * GROUP, &dc[row, 0], b.H)
+            chunk = max(<Py_ssize_t>1, <Py_ssize_t>(BETWEEN_SIGNALS / per_row) // CHUNK) * CHUNK
+            b.begin = 0
+            while b.begin < b.N:
+                b.end = min(b.N, b.begin + chunk)
+                run(gradient_body, &b, threads)
+                if b.dx != NULL:
+                    run(dx_body, &b, threads)
+                b.begin = b.end
+                if b.begin < b.N:
+                    with gil:
+                        PyErr_CheckSignals()
+    finally:
+        free(scratch)

@@ -1,0 +1,31 @@
+from ._parallel cimport team_barrier
+
+cdef struct Weights:
+    # B operands: unit block u, gate v, row k of 16 units: at[u * unit + k * row + v * gate]
+    const float *at
+    Py_ssize_t unit, row, gate
+
+
+cdef struct Run:
+    Py_ssize_t B, I, H, NU, N, S, begin, end  # begin .. end: steps of this call
+    const Py_ssize_t *counts
+    const Py_ssize_t *offsets
+    const Py_ssize_t *index
+    int row_groups
+    const Py_ssize_t *row_bounds  # (row_groups + 1)
+    team_barrier *barriers  # (row_groups)
+    const float *x
+    Weights kernel, recurrent
+    const float *bias  # a row of `kernel`: unit block u at bias_unit * u
+    Py_ssize_t bias_unit
+    const float *recurrent_mask  # (B, HP) or NULL
+    const float *c0  # [NU][B][16]
+    float *gates
+    float *cells
+    float *h
+    float *y
+    bint keep
+    Py_ssize_t gates_rows, cells_rows  # rows of one unit block of them
+    Py_ssize_t stretch  # steps that are projected together
+
+cdef void forward_body(void *context, int thread, int size) noexcept nogil

@@ -1,0 +1,23 @@
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Places = NDArray[np.intp]
+
+def forward(
+    x: Floats,
+    kernel: Floats,
+    recurrent_kernel: Floats,
+    bias: Floats | None,
+    panels: tuple[Floats, Floats, Floats] | bool,
+    h: Floats,
+    c: Floats,
+    recurrent_mask: Floats | None,
+    y: Floats,
+    counts: Places,
+    offsets: Places,
+    index: Places,
+    row_bounds: Places,
+    threads: int,
+    keep: bool,
+) -> tuple[Floats, Floats, Floats] | None: ...

@@ -1,0 +1,240 @@
+"""The native LSTM's forward run: one team per call with the time loop inside.
+
+Packed rows are those of clstm/_steps.py with one group: step s has counts[s] rows, packed rows
+offsets[s] .. offsets[s+1] - 1; index[p] is the place of packed row p in x and y. Unit blocks,
+NU, HP: see _panels.
+
+    gates   [NU][N][64]     i f g o of 16 units each; dz after the backward run
+    cells   [NU][N][16]     c_t of all steps, or [NU][B][16] of the current one
+    h       [2][B][HP]      h_{t-1} and h_t, by turns
+
+A team is row_groups x unit_groups threads: a thread works on the rows of its row group and on the
+unit blocks of its unit group. Threads of one row group wait for each other once per step.
+"""
+
+from libc.stdlib cimport free
+from libc.string cimport memcpy, memset
+
+from ._dispatch cimport clstm_gemm, clstm_kernels, clstm_step, kernels
+from ._panels cimport (
+    GATES,
+    GROUP,
+    Share,
+    aligned_array,
+    allocate,
+    carve,
+    from_blocks,
+    pack_into,
+    panels_size,
+    share_of,
+    to_blocks,
+    up,
+)
+from ._parallel cimport barrier_wait, run, team_barrier
+
+cdef enum:
+    STRETCH = 1 << 18  # bytes of gates that a thread projects at a time: they stay in its L2
+
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() except -1
+
+cdef double BETWEEN_SIGNALS = 1e9  # floating-point operations: some milliseconds
+
+
+cdef void project(const Run *r, const Share *own, Py_ssize_t s, Py_ssize_t end) noexcept nogil:
+    """gates = bias + x W for steps s .. end - 1 of a stretch."""
+    cdef const clstm_kernels *table = kernels(sizeof(float))
+    cdef clstm_gemm g
+    cdef Py_ssize_t first = s, t, u, row, row_end, p
+    cdef bint together = r.row_groups == 1 and (r.keep or r.counts[end - 1] == r.B)
+    memset(&g, 0, sizeof(g))
+    g.groups, g.blocks, g.depth = 4, 1, r.I
+    g.a, g.a_row, g.a_k = r.x, r.I, 1
+    g.b_k, g.b_group = r.kernel.row, r.kernel.gate
+    g.c_row, g.c_group, g.width, g.last = GATES, GROUP, GROUP, GROUP
+    g.start_group = r.kernel.gate
+    while s < end:
+        row = min(own.row, r.counts[s])
+        row_end = min(own.row_end, r.counts[s])
+        p = r.offsets[s] + row
+        g.a_index = r.index + p
+        g.rows = r.offsets[end] - p if together else row_end - row
+        t = p if r.keep else (s - first) * r.B + row
+        if g.rows > 0:
+            for u in range(own.unit, own.unit_end):
+                g.b = r.kernel.at + u * r.kernel.unit
+                g.start = r.bias + u * r.bias_unit
+                g.c = r.gates + (u * r.gates_rows + t) * GATES
+                table.gemm(&g)
+        if together:
+            break
+        s += 1
+
+
+cdef void forward_body(void *context, int thread, int size) noexcept nogil:
+    cdef const Run *r = <const Run*>context
+    cdef const clstm_kernels *table = kernels(sizeof(float))
+    cdef Share own = share_of(r.row_groups, r.row_bounds, r.B, r.NU, thread, size)
+    cdef Py_ssize_t HP = r.NU * GROUP, s = r.begin, first, end, u, k, row, row_end, p
+    cdef clstm_step step
+    memset(&step, 0, sizeof(step))
+    step.depth, step.h_row = r.H, HP
+    step.b_k, step.b_group = r.recurrent.row, r.recurrent.gate
+    step.y_row = r.H
+    while s < r.end:
+        first = s
+        end = min(s + r.stretch, r.end)
+        project(r, &own, s, end)
+        while s < end:
+            row = min(own.row, r.counts[s])
+            row_end = min(own.row_end, r.counts[s])
+            p = r.offsets[s] + row
+            step.rows = row_end - row
+            step.y_index = r.index + p
+            step.h = r.h + ((s & 1) * r.B + row) * HP
+            for k in range(own.unit_end - own.unit if step.rows > 0 else 0):
+                # every second step goes backwards: the last panels are still in the cache
+                u = own.unit_end - 1 - k if s & 1 else own.unit + k
+                step.panel = r.recurrent.at + u * r.recurrent.unit
+                step.units = min(<Py_ssize_t>GROUP, r.H - u * GROUP)
+                step.h_next = r.h + ((~s & 1) * r.B + row) * HP + u * GROUP
+                step.y = r.y + u * GROUP
+                if r.recurrent_mask != NULL:
+                    step.mask = r.recurrent_mask + row * HP + u * GROUP
+                if r.keep:
+                    step.gates = r.gates + (u * r.gates_rows + p) * GATES
+                    step.c = r.cells + (u * r.cells_rows + p) * GROUP
+                    if s == 0:
+                        step.c_prev = r.c0 + (u * r.B + row) * GROUP
+                    else:
+                        step.c_prev = r.cells + (u * r.cells_rows + r.offsets[s - 1] + row) * GROUP
+                else:
+                    step.gates = r.gates + (u * r.gates_rows + (s - first) * r.B + row) * GATES
+                    step.c = r.cells + (u * r.cells_rows + row) * GROUP
+                    step.c_prev = step.c
+                table.lstm_step(&step)
+            barrier_wait(&r.barriers[own.group], own.unit_groups)
+            s += 1
+
+
+def forward(const float[:, ::1] x, const float[:, ::1] kernel,
+            const float[:, ::1] recurrent_kernel, const float[::1] bias, panels,
+            float[:, ::1] h, float[:, ::1] c, const float[:, ::1] recurrent_mask, float[:, ::1] y,
+            const Py_ssize_t[::1] counts, const Py_ssize_t[::1] offsets,
+            const Py_ssize_t[::1] index, const Py_ssize_t[::1] row_bounds, int threads, bint keep):
+    """Run all steps.
+
+    x (positions, I); kernel (I, 4H), recurrent_kernel (H, 4H), bias (4H) or None; panels: those of a
+    `PackedWeights`, or True to pack them here, or False to read them as they are,
+    which takes an H that is a multiple of 16; h, c (B, H) in packed order: the initial state in,
+    the final state out; recurrent_mask (B, HP) or None; y (positions, H): the valid positions are
+    written. counts (S), offsets (S + 1), index (N); row_bounds: where the row groups begin.
+    Returns (gates, cells, c0 in blocks) for `backward` if `keep`.
+    """
+    cdef Run r
+    cdef Py_ssize_t HP, s, row, last, chunk, n
+    cdef const float[::1] given
+    cdef float *room
+    cdef float *panel
+    cdef float[::1] gates, cells, start
+    r.B, r.I, r.H = h.shape[0], x.shape[1], h.shape[1]
+    r.N, r.S = index.shape[0], counts.shape[0]
+    if r.N == 0:
+        return None
+    r.keep = keep
+    HP = up(r.H)
+    r.NU = HP // GROUP
+    r.counts, r.offsets, r.index = &counts[0], &offsets[0], &index[0]
+    r.row_bounds, r.row_groups = &row_bounds[0], <int>(row_bounds.shape[0] - 1)
+    r.x, r.y, r.recurrent_mask = &x[0, 0], &y[0, 0], NULL
+    if recurrent_mask is not None:
+        r.recurrent_mask = &recurrent_mask[0, 0]
+    cdef Py_ssize_t units = (r.NU * r.row_groups + threads - 1) // threads  # of one thread
+    r.stretch = max(<Py_ssize_t>1, min(r.S, STRETCH // (r.B * units * 256)))
+    r.gates_rows = r.N if keep else r.stretch * r.B
+    r.cells_rows = r.N if keep else r.B
+    kept = None
+    if keep:
+        kept = (aligned_array(r.NU * r.N * GATES), aligned_array(r.NU * r.N * GROUP),
+                aligned_array(r.NU * r.B * GROUP))
+        gates, cells, start = kept
+        r.gates, r.cells, r.c0 = &gates[0], &cells[0], &start[0]
+    cdef bint here = panels is True
+    cdef Py_ssize_t size = 2 * up(r.B * HP) + row_bounds.shape[0] * 32 + up(4 * HP)
+    if not keep:
+        size += up(r.B * HP) + up(r.NU * r.gates_rows * GATES)
+    if here:
+        size += up(panels_size(r.I, r.H, False)) + up(panels_size(r.H, r.H, False))
+    cdef double per_step = 8.0 * r.H * (r.I + r.H) * r.N / r.S
+    chunk = max(<Py_ssize_t>1, <Py_ssize_t>(BETWEEN_SIGNALS / per_step))
+    cdef float *scratch = allocate(size)
+    try:
+        room = scratch
+        r.barriers = <team_barrier*>carve(&room, row_bounds.shape[0] * 32)
+        memset(r.barriers, 0, row_bounds.shape[0] * sizeof(team_barrier))
+        r.h = carve(&room, 2 * r.B * HP)
+        if not keep:
+            r.cells = carve(&room, r.B * HP)
+            r.c0 = r.cells
+            r.gates = carve(&room, r.NU * r.gates_rows * GATES)
+        panel = carve(&room, 4 * HP)  # of the bias
+        r.bias, r.bias_unit = panel, GATES
+        if here:
+            with nogil:
+                r.kernel.at = carve(&room, panels_size(r.I, r.H, False))
+                pack_into(&kernel[0, 0], r.I, r.H, False, <float*>r.kernel.at)
+                r.recurrent.at = carve(&room, panels_size(r.H, r.H, False))
+                pack_into(&recurrent_kernel[0, 0], r.H, r.H, False, <float*>r.recurrent.at)
+        elif panels is False:
+            r.kernel.at, r.recurrent.at = &kernel[0, 0], &recurrent_kernel[0, 0]
+            r.bias_unit = GROUP
+        else:
+            given = panels[0]
+            r.kernel.at = &given[0]
+            given = panels[1]
+            r.recurrent.at = &given[0]
+        if isinstance(panels, tuple):
+            given = panels[2]
+            r.bias = &given[0]
+        elif bias is None:
+            memset(panel, 0, 4 * HP * sizeof(float))
+        elif panels is False:
+            r.bias = &bias[0]
+        else:
+            pack_into(&bias[0], 1, r.H, False, panel)
+        if panels is False:
+            r.kernel.unit = r.recurrent.unit = GROUP
+            r.kernel.row = r.recurrent.row = 4 * r.H
+            r.kernel.gate = r.recurrent.gate = r.H
+        else:
+            r.kernel.unit, r.recurrent.unit = r.I * GATES, r.H * GATES
+            r.kernel.row = r.recurrent.row = GATES
+            r.kernel.gate = r.recurrent.gate = GROUP
+        with nogil:
+            to_blocks(&c[0, 0], <float*>r.c0, r.B, r.H)
+            memset(r.h, 0, 2 * r.B * HP * sizeof(float))
+            for row in range(counts[0]):
+                memcpy(r.h + row * HP, &h[row, 0], r.H * sizeof(float))
+            if r.recurrent_mask != NULL:
+                for n in range(counts[0] * HP):
+                    r.h[n] *= r.recurrent_mask[n]
+            r.begin = 0
+            while r.begin < r.S:
+                r.end = min(r.S, r.begin + chunk)
+                run(forward_body, &r, threads)
+                r.begin = r.end
+                if r.begin < r.S:
+                    with gil:
+                        PyErr_CheckSignals()
+            # the final state of each row
+            s = r.S
+            for row in range(counts[0]):
+                while counts[s - 1] <= row:
+                    s -= 1
+                last = offsets[s - 1] + row
+                memcpy(&h[row, 0], &y[index[last], 0], r.H * sizeof(float))
+                from_blocks(r.cells + (last if keep else row) * GROUP, r.cells_rows * GROUP,
+                            &c[row, 0], r.H)
+    finally:
+        free(scratch)
+    return kept

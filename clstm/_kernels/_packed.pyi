@@ -1,0 +1,13 @@
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+class PackedWeights:
+    panels: tuple[Floats, Floats, Floats]
+    def __init__(
+        self, kernel: Floats, recurrent_kernel: Floats, bias: Floats | None
+    ) -> None: ...
+    def step(self, x: Any, h: Any, c: Any) -> tuple[Floats, Floats, Floats] | None: ...

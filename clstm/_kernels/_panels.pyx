@@ -1,0 +1,117 @@
+"""How the native LSTM's arrays are laid out, and how a team shares them.
+
+A unit block is 16 units, of which the last one may have fewer; NU of them make H units, and
+HP = 16 NU. Weights are packed in panels, states in blocks [NU][B][16].
+"""
+
+from libc.string cimport memcpy, memset
+
+import numpy as np
+
+from ._dispatch cimport clstm_kernels, kernels
+from ._parallel cimport run, team
+
+cdef extern from "stdlib.h":
+    void *aligned_alloc(size_t alignment, size_t size)
+
+
+cdef Share share_of(int row_groups, const Py_ssize_t *row_bounds, Py_ssize_t B, Py_ssize_t NU,
+                    int thread, int size) noexcept nogil:
+    cdef Share share
+    cdef int part
+    if size % row_groups != 0:  # the system gave fewer threads than were asked for
+        row_groups = 1
+    share.unit_groups = size // row_groups
+    share.group = thread // share.unit_groups
+    part = thread % share.unit_groups
+    share.unit = NU * part // share.unit_groups
+    share.unit_end = NU * (part + 1) // share.unit_groups
+    share.row = row_bounds[share.group] if row_groups > 1 else 0
+    share.row_end = row_bounds[share.group + 1] if row_groups > 1 else B
+    return share
+
+
+cdef struct Packing:
+    Py_ssize_t K, H, NU
+    const float *w  # (K, 4H)
+    float *panels
+    bint transposed
+
+
+cdef void pack_body(void *context, int thread, int size) noexcept nogil:
+    """w (K, 4H) to gate panels [NU][K][4][16] or, transposed, [K / 16][NU][4][16][16]."""
+    cdef const Packing *q = <const Packing*>context
+    cdef const clstm_kernels *table = kernels(sizeof(float))
+    cdef Py_ssize_t blocks = (q.K + GROUP - 1) // GROUP if q.transposed else q.NU
+    cdef Py_ssize_t first = blocks * thread // size, last = blocks * (thread + 1) // size, u, v
+    for v in range(4):
+        if not q.transposed:
+            table.pack(q.K, q.H, q.w + v * q.H, 4 * q.H, 1, q.panels + v * GROUP, GATES,
+                       q.K * GATES, first, last)
+            continue
+        for u in range(q.NU):
+            table.pack(min(<Py_ssize_t>GROUP, q.H - u * GROUP), q.K, q.w + v * q.H + u * GROUP,
+                       1, 4 * q.H, q.panels + (u * 4 + v) * GROUP * GROUP, GROUP,
+                       q.NU * GATES * GROUP, first, last)
+
+
+cdef Py_ssize_t panels_size(Py_ssize_t K, Py_ssize_t H, bint transposed) noexcept nogil:
+    return (up(K) if transposed else K) * up(H) * 4
+
+
+cdef void pack_into(const float *w, Py_ssize_t K, Py_ssize_t H, bint transposed,
+                    float *panels) noexcept nogil:
+    """A kernel (K, 4H) as panels, with zeros where a unit or a row does not exist."""
+    cdef Packing q
+    q.K, q.H, q.NU, q.w, q.panels, q.transposed = K, H, up(H) // GROUP, w, panels, transposed
+    if transposed and H % GROUP:
+        memset(panels, 0, panels_size(K, H, True) * sizeof(float))
+    run(pack_body, &q, team(K * H * 4, 1 << 16))
+
+
+cdef Py_ssize_t up(Py_ssize_t n) noexcept nogil:
+    """n rounded up to whole groups"""
+    return (n + GROUP - 1) // GROUP * GROUP
+
+
+cdef aligned_array(Py_ssize_t size):
+    """`size` float32 that begin on a line of the cache."""
+    raw = np.empty(size + GROUP, np.float32)
+    cdef float[::1] view = raw
+    cdef Py_ssize_t offset = (64 - <size_t>&view[0] % 64) % 64 // 4
+    return raw[offset:offset + size]
+
+
+cdef float *allocate(Py_ssize_t size) except NULL:
+    """Room for `size` floats on a line of the cache; the caller frees it."""
+    cdef void *p = aligned_alloc(64, up(size + 1) * sizeof(float))
+    if p == NULL:
+        raise MemoryError(f"no room for {size} floats")
+    return <float*>p
+
+
+cdef float *carve(float **room, Py_ssize_t size) noexcept nogil:
+    """The next `size` floats of a room, and on to the next line of the cache."""
+    cdef float *part = room[0]
+    room[0] += up(size)
+    return part
+
+
+cdef void to_blocks(const float *rows, float *blocks, Py_ssize_t B, Py_ssize_t H) noexcept nogil:
+    """(B, H) to [NU][B][16], with zeros where a unit does not exist"""
+    cdef Py_ssize_t u, r, n
+    for u in range(up(H) // GROUP):
+        n = min(<Py_ssize_t>GROUP, H - u * GROUP)
+        for r in range(B):
+            memcpy(blocks, rows + r * H + u * GROUP, n * sizeof(float))
+            memset(blocks + n, 0, (GROUP - n) * sizeof(float))
+            blocks += GROUP
+
+
+cdef void from_blocks(const float *blocks, Py_ssize_t stride, float *row,
+                      Py_ssize_t H) noexcept nogil:
+    """One row (H) from blocks that are `stride` reals apart"""
+    cdef Py_ssize_t u
+    for u in range(up(H) // GROUP):
+        memcpy(row + u * GROUP, blocks + u * stride,
+               min(<Py_ssize_t>GROUP, H - u * GROUP) * sizeof(float))
