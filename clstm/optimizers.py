@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ._arrays import number, share
+from ._arrays import fraction, number, share
 from ._kernels import _optim
 from ._serialize import Configurable, register
 from .schedules import LearningRateSchedule
@@ -194,8 +194,8 @@ class Adam(Optimizer):
         **kwargs: Any,
     ):
         super().__init__(learning_rate, **kwargs)
-        self.beta_1 = share("beta_1", beta_1)
-        self.beta_2 = share("beta_2", beta_2)
+        self.beta_1 = fraction("beta_1", beta_1)
+        self.beta_2 = fraction("beta_2", beta_2)
         self.epsilon = number("epsilon", epsilon, above=0)
         self.amsgrad = bool(amsgrad)
         self.slot_names = ("m", "v", "largest") if self.amsgrad else ("m", "v")

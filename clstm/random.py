@@ -28,8 +28,13 @@ def get_state() -> dict[str, int]:
 
 
 def set_state(state: dict[str, int]) -> None:
-    """Go on from a state that `get_state` gave."""
-    _state.update(seed=int(state["seed"]), calls=int(state["calls"]))
+    """Go on from a state that `get_state` gave; ValueError for anything else."""
+    if not isinstance(state, dict) or state.keys() != _state.keys():
+        raise ValueError(f"state: expected what get_state gave, got {state!r}")
+    if not isinstance(state["calls"], int) or state["calls"] < 0:
+        raise ValueError(f"state: expected calls of at least 0, got {state['calls']!r}")
+    set_seed(state["seed"])
+    _state["calls"] = state["calls"]
 
 
 def next_key() -> int:

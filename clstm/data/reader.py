@@ -42,7 +42,8 @@ class Reader:
                 if w.ndim > len(shape):
                     raise ValueError(f"sample_weight: expected at most {len(shape)} dimensions, as "
                                      f"the outputs have, got shape {w.shape}")  # fmt: skip
-        batch = Batch(arrays, labels, weights if any(w is not None for w in weights) else None, rows)
+        weighted = any(w is not None for w in weights)
+        batch = Batch(arrays, labels, weights if weighted else None, rows)
         return batch if class_weight is None else self.weigh(batch, class_weight)
 
     def inputs(self, x: Any) -> list[Array]:
