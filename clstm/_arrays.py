@@ -36,7 +36,7 @@ def numbers(name: str, value: Any) -> np.ndarray:
     return array
 
 
-def check_shape(name: str, array: np.ndarray, expected: Sequence[int | None | str]) -> None:
+def check_shape(name: str, array: np.ndarray, expected: Sequence[int | str | None]) -> None:
     """Raise ValueError unless the shape is `expected`; None or a letter stands for any size."""
     if len(array.shape) == len(expected):
         for size, want in zip(array.shape, expected, strict=True):

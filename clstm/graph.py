@@ -12,7 +12,7 @@ Shape = tuple[int | None, ...]
 
 
 class Symbol:
-    """An array that a model will compute: its shape (None for the batch) and where it comes from."""
+    """An array that a model will compute: its shape (None: the batch) and where it comes from."""
 
     def __init__(self, shape: Shape, node: Node):
         self.shape = tuple(shape)

@@ -87,7 +87,7 @@ class TestIsa:
         for name in config.available_isas():
             config.set_isa(name)
             assert config.get_isa() == name
-        with pytest.raises(ValueError, match="isa: .*'mmx'"):
+        with pytest.raises(ValueError, match=r"isa: .*'mmx'"):
             config.set_isa("mmx")
 
 

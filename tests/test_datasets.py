@@ -104,7 +104,8 @@ def test_verses_types():
 def test_verses_text():
     train, test = datasets.load_verses()
     assert train.texts[0] == "In the beginning God created the heaven and the earth."
-    assert test.texts[0].startswith("And God called the light Day, and the darkness he called Night.")
+    begin = "And God called the light Day, and the darkness he called Night."
+    assert test.texts[0].startswith(begin)
     assert "Jesus wept." in train.texts + test.texts
     assert train.texts[-1] == "The grace of our Lord Jesus Christ be with you all. Amen."
     lengths = [len(text) for text in train.texts + test.texts]
@@ -142,7 +143,7 @@ def test_verses_repeated_across_the_split():
 @pytest.mark.parametrize("load", LOADERS)
 def test_loading_twice_gives_the_same_and_independent_values(load):
     first, second = flat(load()), flat(load())
-    for a, b in zip(first, second):
+    for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
     for member in first:
         if isinstance(member, np.ndarray):
@@ -150,7 +151,7 @@ def test_loading_twice_gives_the_same_and_independent_values(load):
             member[...] = member[0]
         else:
             member.clear()
-    for a, b in zip(second, flat(load())):
+    for a, b in zip(second, flat(load()), strict=True):
         np.testing.assert_array_equal(a, b)
 
 

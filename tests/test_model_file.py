@@ -246,7 +246,7 @@ class TestWriting:
         assert path.read_bytes() == old and len(list(tmp_path.iterdir())) == 1
 
     def test_not_built(self, path):
-        with pytest.raises(ValueError, match="model: .*built"):
+        with pytest.raises(ValueError, match=r"model: .*built"):
             Sequential([LSTM(2)]).save(path)
         assert not path.exists()
 
@@ -351,7 +351,8 @@ class TestBadFiles:
             lambda c: c["model"]["layers"][1]["config"].update(dtype={"a": 1}),
             lambda c: c["model"]["layers"][1]["config"].update(__class__="x"),
             lambda c: c["model"]["layers"][1]["config"].update(
-                kernel_initializer={"kind": "layer", "class_name": "Dense", "config": {"units": 1}}),
+                kernel_initializer={"kind": "layer", "class_name": "Dense",
+                                    "config": {"units": 1}}),
             lambda c: c["model"]["layers"][0]["config"].update(shape=[5, 10**12]),
             lambda c: c["model"]["layers"][0]["config"].update(shape=[5]),
             lambda c: c["model"]["layers"][0]["config"].update(shape=None),
@@ -454,5 +455,5 @@ class TestBadFiles:
     def test_a_wrong_digest(self, path):
         small().save(path)
         rewrite(path, lambda content: None, digest=False)
-        with pytest.raises(ValueError, match="damaged.*SHA-256"):
+        with pytest.raises(ValueError, match=r"damaged.*SHA-256"):
             load_model(path)

@@ -1,5 +1,7 @@
 """Graphs of layers: several inputs and outputs, sharing, masks, states, structure, errors."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -44,10 +46,8 @@ def check_gradients(model, x, seed=3):
     n = parameters.trained
     for _ in range(3):
         direction = rng.normal(size=n)
-        for gap_begin, gap_end in zip(
-            [e for _, e in parameters.segments], [b for b, _ in parameters.segments[1:]]
-        ):
-            direction[gap_end - (gap_end - gap_begin) : gap_end] = 0
+        for (_, end), (begin, _) in pairwise(parameters.segments):
+            direction[end:begin] = 0  # no weight is there
         kept = parameters.values[:n].copy()
         ends = []
         for sign in (1, -1):
@@ -76,7 +76,7 @@ class TestGraphs:
             np.testing.assert_array_equal(one_y, two_y)
         assert [layer.name for layer in model.layers][-2:] == ["one", "two"]
         assert model.get_layer("two").units == 3
-        with pytest.raises(ValueError, match="name: .*'three'"):
+        with pytest.raises(ValueError, match=r"name: .*'three'"):
             model.get_layer("three")
 
     def test_a_shared_layer_gets_both_gradients(self):
@@ -190,9 +190,9 @@ class TestMasks:
         layer = LSTM(2, **D)
         model = Model([x, m], layer(x, **{given: m}))
         inputs = data(3, 4, 3)
-        want, (h, _) = F.lstm(inputs, *layer.weights, lengths=lengths)
+        _, (h, _) = F.lstm(inputs, *layer.weights, lengths=lengths)
         np.testing.assert_array_equal(model.predict([inputs, value]), h)
-        with pytest.raises(ValueError, match="lengths: .*beside a mask"):
+        with pytest.raises(ValueError, match=r"lengths: .*beside a mask"):
             layer(x, mask=m, lengths=m)
         if given == "lengths":
             for bad, words in ((lengths + 1, "lengths: .*0 .. 4.*5"), (lengths - 0.5, "whole")):
@@ -254,12 +254,12 @@ class TestSequential:
         assert model.predict([[1, 2], [3, 4]]).shape == (2, 1)
 
     def test_errors(self):
-        with pytest.raises(TypeError, match="layer: .*Layer.*str"):
+        with pytest.raises(TypeError, match=r"layer: .*Layer.*str"):
             Sequential(["LSTM"])
         layer = Dense(1)
         with pytest.raises(ValueError, match="not in the model yet"):
             Sequential([layer, layer])
-        with pytest.raises(ValueError, match="name of its own.*'d'"):
+        with pytest.raises(ValueError, match=r"name of its own.*'d'"):
             Sequential([Dense(1, name="d"), Dense(1, name="d")])
         with pytest.raises(ValueError, match="Input before"):
             Sequential([Dense(1), Input((2,))])
@@ -287,19 +287,19 @@ class TestErrors:
     def test_connections(self):
         x, other = Input((2,)), Input((2,))
         y = Dense(1)(x)
-        with pytest.raises(TypeError, match="inputs: .*ndarray"):
+        with pytest.raises(TypeError, match=r"inputs: .*ndarray"):
             Model(np.zeros(2), y)
-        with pytest.raises(TypeError, match="outputs: .*Dense"):
+        with pytest.raises(TypeError, match=r"outputs: .*Dense"):
             Model(x, Dense(1))
-        with pytest.raises(ValueError, match="inputs: .*missing input_layer"):
+        with pytest.raises(ValueError, match=r"inputs: .*missing input_layer"):
             Model(other, y)
-        with pytest.raises(ValueError, match="inputs: .*Input gave"):
+        with pytest.raises(ValueError, match=r"inputs: .*Input gave"):
             Model(y, Dense(1)(y))
         with pytest.raises(ValueError, match="'d' twice"):
             Model(x, Dense(1, name="d")(Dense(1, name="d")(x)))
-        with pytest.raises(ValueError, match="one dtype.*float32.*float64"):
+        with pytest.raises(ValueError, match=r"one dtype.*float32.*float64"):
             Model(x, Dense(1)(Dense(1, dtype="float64")(x)))
-        with pytest.raises(TypeError, match="x: .*part of another"):
+        with pytest.raises(TypeError, match=r"x: .*part of another"):
             Model(x, y)(x)
         with pytest.raises(TypeError, match="cannot be called"):
             x.node.layer(x)

@@ -52,7 +52,8 @@ def test_numpy_seeds():
 
 
 @pytest.mark.parametrize("state", [{}, {"seed": 1}, {"seed": -1, "calls": 0}, 3,
-                                   {"seed": 1, "calls": -1}, {"seed": 1, "calls": "a"}])  # fmt: skip
+                                   {"seed": 1, "calls": -1},
+                                   {"seed": 1, "calls": "a"}])  # fmt: skip
 def test_bad_states(state):
     before = random.get_state()
     with pytest.raises((ValueError, TypeError), match=r"state|seed"):

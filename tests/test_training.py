@@ -1,6 +1,7 @@
 """compile, fit, evaluate, predict, and batch by batch."""
 
 import re
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -369,7 +370,7 @@ class TestSeveralOutputs:
                          ({"yes": Y}, "keys .*which"), ([Y, Y, Y], "got 3")):  # fmt: skip
             with pytest.raises(ValueError, match=words):
                 made.fit(list(self.x), y, verbose=0)
-        with pytest.raises(ValueError, match="class_weight: .*several outputs"):
+        with pytest.raises(ValueError, match=r"class_weight: .*several outputs"):
             made.fit(list(self.x), list(self.y), class_weight={0: 1}, verbose=0)
 
 
@@ -464,7 +465,7 @@ class TestCompile:
 
 
 class TestErrors:
-    good = {"x": X, "y": Y, "verbose": 0}
+    good: ClassVar = {"x": X, "y": Y, "verbose": 0}
 
     @pytest.mark.parametrize(
         ("changes", "error", "words"),
@@ -567,7 +568,7 @@ class TestErrors:
                 call(X, Y)
         assert made.predict(X).shape == (50, 1)
         made.compile("sgd")
-        with pytest.raises(ValueError, match="loss: .*None"):
+        with pytest.raises(ValueError, match=r"loss: .*None"):
             made.fit(X, Y, verbose=0)
 
     def test_nan_loss(self):
@@ -651,7 +652,7 @@ class TestEvaluateAndPredict:
         for call in (lambda: made.fit(X, Y, batch_size=32, verbose=0),
                      lambda: made.evaluate(X, Y, batch_size=32),
                      lambda: made.predict(X, batch_size=32)):  # fmt: skip
-            with pytest.raises(ValueError, match="batch_size: .*divisor of the 50 rows"):
+            with pytest.raises(ValueError, match=r"batch_size: .*divisor of the 50 rows"):
                 call()
         assert same_weights(made.get_weights(), before)
         assert len(made.fit(X, Y, batch_size=25, epochs=2, verbose=0, shuffle=False).epoch) == 2
@@ -685,7 +686,8 @@ class TestPenalties:
         data = np.random.default_rng(1).normal(size=(4, 3, 2))
         y, c = made.predict(data)
         want = 0.01 * ((y**2).sum() + (y[:, -1] ** 2).sum() + (c**2).sum())
-        assert made.evaluate(data, [y, c], return_dict=True)["loss"] == pytest.approx(want, rel=1e-5)
+        logs = made.evaluate(data, [y, c], return_dict=True)
+        assert logs["loss"] == pytest.approx(want, rel=1e-5)
         before = made.get_weights()
         made.train_on_batch(data, [y, c])
         assert not same_weights(made.get_weights(), before)

@@ -4,8 +4,9 @@
     load_digits   images read as 8 steps of 8       (1,797 handwritten digits)
     load_verses   texts of very different lengths   (8,988 verses of the King James Bible)
 
-Each loader reads its file anew, returns ``(x_train, y_train), (x_test, y_test)`` in Keras's manner with a
-fixed split, and gives arrays that are yours to change. Sources and licences: LICENSES.md in this folder.
+Each loader reads its file anew, returns ``(x_train, y_train), (x_test, y_test)`` in Keras's manner
+with a fixed split, and gives arrays that are yours to change. Sources and licences: LICENSES.md in
+this folder.
 """
 
 from .co2 import TimeSeries, load_co2

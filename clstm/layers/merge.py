@@ -55,7 +55,10 @@ class Concatenate(_Merge):
         """Along time one mask after the other; else a step is valid where it is in all inputs."""
         if all(mask is None for mask in masks):
             return None
-        masks = [np.ones(x.shape[:2], bool) if m is None else m for x, m in zip(inputs, masks, strict=True)]
+        masks = [
+            np.ones(x.shape[:2], bool) if mask is None else mask
+            for x, mask in zip(inputs, masks, strict=True)
+        ]
         if self.axis % inputs[0].ndim == 1:
             return np.concatenate(masks, axis=1)
         return np.logical_and.reduce(masks)

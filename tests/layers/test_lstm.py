@@ -44,7 +44,7 @@ def test_gradients_of_options(differences, rng, options):
                 before=lambda: clstm.set_seed(3))  # fmt: skip
 
 
-@pytest.mark.parametrize(("batch", "time", "units"), [(1, 1, 1), (3, 1, 17), (17, 3, 33), (1, 9, 3)])
+@pytest.mark.parametrize(("batch", "time", "units"), [(1, 1, 1), (3, 1, 17), (17, 3, 33)])
 def test_gradients_of_sizes(differences, rng, batch, time, units):
     differences(LSTM(units, return_sequences=True, **D), rng.normal(size=(batch, time, 2)))
 
@@ -107,7 +107,7 @@ def test_stateful_goes_on_until_it_is_reset(rng):
     layer.set_weights(whole.get_weights())
     layer(x[:, :4])
     np.testing.assert_allclose(layer(x[:, 4:]), whole(x), atol=1e-6)
-    with pytest.raises(ValueError, match="expected 3 rows.*reset_state.*got 2"):
+    with pytest.raises(ValueError, match=r"expected 3 rows.*reset_state.*got 2"):
         layer(x[:2])
     layer.reset_state()
     np.testing.assert_allclose(layer(x), whole(x), atol=1e-6)
@@ -156,7 +156,7 @@ def test_other_features_later():
     layer = LSTM(2)
     layer(np.zeros((2, 3, 4)))
     weights = layer.get_weights()
-    with pytest.raises(ValueError, match="expected 4 features.*5"):
+    with pytest.raises(ValueError, match=r"expected 4 features.*5"):
         layer(np.zeros((2, 3, 5)))
     for now, then in zip(layer.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(now, then)
