@@ -55,6 +55,7 @@ for hook in clstm.callbacks.base.HOOKS:
 
 class TestFit:
     def test_the_reference_program(self):
+        clstm.set_seed(0)
         made = Sequential()
         made.add(LSTM(64, input_shape=(10, 10), return_sequences=True))
         made.add(LSTM(32))

@@ -69,21 +69,24 @@ class Dense(Layer):
         self, inputs: Any, training: bool = False, mask: Array | None = None
     ) -> tuple[Array, Any]:
         x = self.cast(inputs)
-        rows = x.reshape(-1, x.shape[-1])
+        shape = x.shape
+        rows = x if len(shape) == 2 else x.reshape(-1, shape[-1])
         z = np.empty((len(rows), self.units), x.dtype)
         backend_module(None, x.dtype).matmul(rows, self.params["kernel"], z)
         if self.use_bias:
             z += self.params["bias"]
         y = self._activation.forward(z)
-        return y.reshape(*x.shape[:-1], self.units), (x.shape, rows, z, y)
+        tape = (shape, rows, z, y)
+        return (y if len(shape) == 2 else y.reshape(*shape[:-1], self.units)), tape
 
     def backward(self, tape: Any, d_outputs: Array, need_dx: bool = True) -> Array | None:
         shape, rows, z, y = tape
         matmul = backend_module(None, z.dtype).matmul
-        dz = self._activation.backward(self.cast(d_outputs).reshape(z.shape), z, y)
+        d = self.cast(d_outputs)
+        dz = self._activation.backward(d if d.ndim == 2 else d.reshape(z.shape), z, y)
         matmul(rows, dz, self.grads["kernel"], transpose_a=True, accumulate=True)
         if self.use_bias:
-            self.grads["bias"] += dz.sum(axis=0)
+            self.grads["bias"] += np.add.reduce(dz, axis=0)
         if not need_dx:
             return None
         dx = np.empty_like(rows)

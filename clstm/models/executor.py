@@ -21,6 +21,7 @@ class _Step(NamedTuple):
     inputs: list[int]
     mask: int | None  # slot of an explicit mask or lengths
     outputs: list[int]
+    masked: bool  # inputs or outputs may have a mask
     need_dx: bool  # an input's gradient is of use to somebody
     trains: bool  # a gradient at the outputs is of use to somebody
 
@@ -49,9 +50,13 @@ class Executor:
             if trains:
                 moves.update(outs)
             mask = None if node.mask is None else slot[id(node.mask)]
-            if node.layer.may_mask(mask is not None or any(k in masked for k in ins)):
+            in_mask = mask is not None or any(k in masked for k in ins)
+            out_mask = node.layer.may_mask(in_mask)
+            if out_mask:
                 masked.add(outs[0])
-            self._steps.append(_Step(node.layer, ins, mask, outs, need_dx, trains))
+            self._steps.append(
+                _Step(node.layer, ins, mask, outs, in_mask or out_mask, need_dx, trains)
+            )
         self._outputs = [slot[id(s)] for s in outputs]
         self.masked = [k in masked for k in self._outputs]  # whether each output may have a mask
         layers = {id(step.layer): step.layer for step in self._steps}.values()
@@ -67,14 +72,17 @@ class Executor:
         masks: list[Any] = self._no_masks.copy()
         tapes = []
         penalty = 0.0
-        for layer, ins, mask_slot, outs, _, _ in self._steps:
-            if len(ins) == 1:
-                x, mask = values[ins[0]], masks[ins[0]]
-            else:
-                x = [values[k] for k in ins]
-                mask = layer.join_masks(x, [masks[k] for k in ins])
-            if mask_slot is not None:
-                mask = _explicit_mask(values[mask_slot], x)
+        for layer, ins, mask_slot, outs, masked, _, _ in self._steps:
+            x = values[ins[0]] if len(ins) == 1 else [values[k] for k in ins]
+            mask = None
+            if masked:
+                if mask_slot is not None:
+                    mask = _explicit_mask(values[mask_slot], x)
+                elif len(ins) == 1:
+                    mask = masks[ins[0]]
+                else:
+                    mask = layer.join_masks(x, [masks[k] for k in ins])
+                masks[outs[0]] = layer.compute_mask(x, mask)
             if keep:
                 y, tape = layer.forward(x, training, mask)
                 tapes.append((tape, y if layer.activity_regularizer else None))
@@ -87,7 +95,6 @@ class Executor:
             else:
                 for k, value in zip(outs, y, strict=True):
                     values[k] = value
-            masks[outs[0]] = layer.compute_mask(x, mask)
         return [values[k] for k in self._outputs], [masks[k] for k in self._outputs], tapes, penalty
 
     def backward(self, tapes: Sequence[Any], d_outputs: Sequence[Array | None]) -> None:
@@ -96,12 +103,10 @@ class Executor:
         for k, dy in zip(self._outputs, d_outputs, strict=True):
             d[k] = _sum(d[k], dy)
         for step, (tape, y) in zip(reversed(self._steps), reversed(tapes), strict=True):
-            layer, ins, _, outs, need_dx, trains = step
+            layer, ins, _, outs, _, need_dx, trains = step
             if not trains:
                 continue
             gradients = [d[k] for k in outs]
-            for k in outs:
-                d[k] = None
             if y is not None:
                 gradients = [
                     _activity_gradient(layer, a, g)
@@ -109,9 +114,15 @@ class Executor:
                 ]
             if all(g is None for g in gradients):
                 continue
-            dx = layer.backward(tape, gradients if len(outs) > 1 else gradients[0], need_dx)
-            if need_dx:
-                for k, g in zip(ins, dx if len(ins) > 1 else [dx], strict=True):
+            if len(outs) == 1:
+                gradients = gradients[0]
+            dx = layer.backward(tape, gradients, need_dx)
+            if not need_dx:
+                continue
+            if len(ins) == 1:
+                d[ins[0]] = _sum(d[ins[0]], dx)
+            else:
+                for k, g in zip(ins, dx, strict=True):
                     d[k] = _sum(d[k], g)
 
     def penalty(self) -> float:
