@@ -14,7 +14,7 @@ from ._panels cimport (
     allocate,
     carve,
     from_blocks,
-    pack_into,
+    pack_share,
     panels_size,
     share_of,
     to_blocks,
@@ -33,13 +33,18 @@ cdef double BETWEEN_SIGNALS = 1e9  # floating-point operations: some millisecond
 
 
 cdef struct Back:
-    Py_ssize_t B, I, H, NU, N, S, begin, end
+    Py_ssize_t B, I, H, NU, N, S
+    Py_ssize_t begin, end  # steps of this call
+    Py_ssize_t first, last  # packed rows of this call, for the weights' gradients and dx
     const Py_ssize_t *counts
     const Py_ssize_t *offsets
     const Py_ssize_t *index
     int row_groups
     const Py_ssize_t *row_bounds
     team_barrier *barriers
+    team_barrier *everybody
+    const float *raw_kernel  # (I, 4H), or NULL if dx is not needed
+    const float *raw_recurrent  # (H, 4H)
     const float *recurrent  # [NU][NU][4][16][16]: U transposed
     const float *recurrent_mask
     const float *cells
@@ -67,9 +72,8 @@ cdef float[1] ONE
 ONE[0] = 1
 
 
-cdef void backward_body(void *context, int thread, int size) noexcept nogil:
+cdef void steps_back(const Back *b, int thread, int size) noexcept nogil:
     """gates to dz, dh and dc to the step before, for steps end - 1 .. begin."""
-    cdef const Back *b = <const Back*>context
     cdef const clstm_kernels *table = kernels(sizeof(float))
     cdef Share own = share_of(b.row_groups, b.row_bounds, b.B, b.NU, thread, size)
     cdef Py_ssize_t HP = b.NU * GROUP, s, u, row, row_end, rows, p, n, k
@@ -144,12 +148,11 @@ cdef void gather(const Back *b, bint recurrent, Py_ssize_t tile, Py_ssize_t p, P
         p += 1
 
 
-cdef void gradient_body(void *context, int thread, int size) noexcept nogil:
+cdef void weights_gradient(const Back *b, int thread, int size) noexcept nogil:
     """d_kernel += x' dz, d_recurrent += h' dz, d_bias += 1' dz, in chunks of packed rows.
 
     Each thread has rows of the gradients of its own, in tiles of 6.
     """
-    cdef const Back *b = <const Back*>context
     cdef const clstm_kernels *table = kernels(sizeof(float))
     cdef Py_ssize_t x_tiles = (b.I + TILE - 1) // TILE, h_tiles = (b.H + TILE - 1) // TILE
     cdef Py_ssize_t tiles = x_tiles + h_tiles + (1 if b.d_bias != NULL else 0)
@@ -161,9 +164,9 @@ cdef void gradient_body(void *context, int thread, int size) noexcept nogil:
     g.groups, g.blocks = 4, 1
     g.b_k, g.b_group = GATES, GROUP
     g.c_row, g.c_group = 4 * b.H, b.H
-    p = b.begin
-    while p < b.end:
-        end = min(b.end, p + CHUNK)
+    p = b.first
+    while p < b.last:
+        end = min(b.last, p + CHUNK)
         while p >= b.offsets[step + 1]:
             step += 1
         for t in range(first, min(last, x_tiles + h_tiles)):
@@ -188,15 +191,14 @@ cdef void gradient_body(void *context, int thread, int size) noexcept nogil:
         p = end
 
 
-cdef void dx_body(void *context, int thread, int size) noexcept nogil:
-    """dx = dz W' for the packed rows begin .. end - 1, shared out by rows."""
-    cdef const Back *b = <const Back*>context
+cdef void inputs_gradient(const Back *b, int thread, int size) noexcept nogil:
+    """dx = dz W' for the packed rows first .. last - 1, shared out by rows."""
     cdef const clstm_kernels *table = kernels(sizeof(float))
     cdef Py_ssize_t blocks = (b.I + GROUP - 1) // GROUP, u = 0
-    cdef Py_ssize_t p = b.begin + (b.end - b.begin) * thread // size
+    cdef Py_ssize_t p = b.first + (b.last - b.first) * thread // size
     cdef clstm_gemm g
     memset(&g, 0, sizeof(g))
-    g.rows = b.begin + (b.end - b.begin) * (thread + 1) // size - p
+    g.rows = b.first + (b.last - b.first) * (thread + 1) // size - p
     g.blocks, g.depth = b.NU, GATES
     g.a, g.a_row, g.a_block, g.a_k = b.gates + p * GATES, GATES, b.N * GATES, 1
     g.b_block, g.b_k, g.b_group = GATES * GROUP, GROUP, b.NU * GATES * GROUP
@@ -209,6 +211,22 @@ cdef void dx_body(void *context, int thread, int size) noexcept nogil:
         g.c = b.dx + u * GROUP
         table.gemm(&g)
         u += g.groups
+
+
+cdef void backward_body(void *context, int thread, int size) noexcept nogil:
+    cdef const Back *b = <const Back*>context
+    if b.end == b.S:
+        pack_share(b.raw_recurrent, b.H, b.H, True, <float*>b.recurrent, thread, size)
+        if b.dx != NULL:
+            pack_share(b.raw_kernel, b.I, b.H, True, <float*>b.kernel, thread, size)
+        barrier_wait(b.everybody, size)
+    if b.begin < b.end:
+        steps_back(b, thread, size)
+        barrier_wait(b.everybody, size)
+    if b.first < b.last:
+        weights_gradient(b, thread, size)
+        if b.dx != NULL:
+            inputs_gradient(b, thread, size)
 
 
 def backward(kept, const float[:, ::1] x, const float[:, ::1] y, const float[:, ::1] h0,
@@ -225,6 +243,7 @@ def backward(kept, const float[:, ::1] x, const float[:, ::1] y, const float[:, 
     to; dx (positions, I) or None: the valid positions are written.
     """
     cdef Back b
+    memset(&b, 0, sizeof(b))
     cdef Py_ssize_t HP, row, chunk
     cdef float *room
     cdef float[::1] gates, cells, c0
@@ -237,8 +256,7 @@ def backward(kept, const float[:, ::1] x, const float[:, ::1] y, const float[:, 
     b.NU = HP // GROUP
     b.counts, b.offsets, b.index = &counts[0], &offsets[0], &index[0]
     b.row_groups, b.row_bounds = <int>(row_bounds.shape[0] - 1), &row_bounds[0]
-    b.recurrent_mask = b.dy = b.kernel = NULL
-    b.d_bias = b.dx = NULL
+    b.raw_kernel, b.raw_recurrent = &kernel[0, 0], &recurrent_kernel[0, 0]
     if recurrent_mask is not None:
         b.recurrent_mask = &recurrent_mask[0, 0]
     if dy is not None:
@@ -261,39 +279,39 @@ def backward(kept, const float[:, ::1] x, const float[:, ::1] y, const float[:, 
             room = scratch
             b.barriers = <team_barrier*>carve(&room, row_bounds.shape[0] * 32)
             memset(b.barriers, 0, row_bounds.shape[0] * sizeof(team_barrier))
+            b.everybody = b.barriers + b.row_groups
             b.scratch = carve(&room, threads * b.scratch_size)
             b.dc, b.dh = carve(&room, b.B * HP), carve(&room, b.B * HP)
             b.recurrent = carve(&room, panels_size(b.H, b.H, True))
-            pack_into(&recurrent_kernel[0, 0], b.H, b.H, True, <float*>b.recurrent)
             if b.dx != NULL:
                 b.kernel = carve(&room, panels_size(b.I, b.H, True))
-                pack_into(&kernel[0, 0], b.I, b.H, True, <float*>b.kernel)
             to_blocks(&dc[0, 0], b.dc, b.B, b.H)
             memset(b.dh, 0, b.B * HP * sizeof(float))
             for row in range(b.B):
                 memcpy(b.dh + row * HP, &dh[row, 0], b.H * sizeof(float))
+            # all in one call if that takes a few milliseconds; else first the steps in stretches,
+            # then the packed rows
             chunk = max(<Py_ssize_t>1, <Py_ssize_t>(BETWEEN_SIGNALS / (per_row * b.N / b.S)))
             b.end = b.S
+            if chunk >= 2 * b.S:
+                b.last = b.N
+                run(backward_body, &b, threads)
+                b.end = 0
             while b.end > 0:
                 b.begin = max(<Py_ssize_t>0, b.end - chunk)
                 run(backward_body, &b, threads)
                 b.end = b.begin
-                if b.end > 0:
-                    with gil:
-                        PyErr_CheckSignals()
+                with gil:
+                    PyErr_CheckSignals()
+            chunk = max(<Py_ssize_t>1, <Py_ssize_t>(BETWEEN_SIGNALS / per_row) // CHUNK) * CHUNK
+            b.begin = 0
+            while b.last < b.N:
+                b.first, b.last = b.last, min(b.N, b.last + chunk)
+                run(backward_body, &b, threads)
+                with gil:
+                    PyErr_CheckSignals()
             for row in range(b.B):
                 memcpy(&dh[row, 0], b.dh + row * HP, b.H * sizeof(float))
                 from_blocks(b.dc + row * GROUP, b.B * GROUP, &dc[row, 0], b.H)
-            chunk = max(<Py_ssize_t>1, <Py_ssize_t>(BETWEEN_SIGNALS / per_row) // CHUNK) * CHUNK
-            b.begin = 0
-            while b.begin < b.N:
-                b.end = min(b.N, b.begin + chunk)
-                run(gradient_body, &b, threads)
-                if b.dx != NULL:
-                    run(dx_body, &b, threads)
-                b.begin = b.end
-                if b.begin < b.N:
-                    with gil:
-                        PyErr_CheckSignals()
     finally:
         free(scratch)

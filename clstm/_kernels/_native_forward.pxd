@@ -14,7 +14,10 @@ cdef struct Run:
     int row_groups
     const Py_ssize_t *row_bounds  # (row_groups + 1)
     team_barrier *barriers  # (row_groups)
+    team_barrier *everybody
     const float *x
+    const float *raw_kernel  # the weights, if the first call is to pack them
+    const float *raw_recurrent
     Weights kernel, recurrent
     const float *bias  # a row of `kernel`: unit block u at bias_unit * u
     Py_ssize_t bias_unit

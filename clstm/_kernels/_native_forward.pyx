@@ -24,7 +24,7 @@ from ._panels cimport (
     allocate,
     carve,
     from_blocks,
-    pack_into,
+    pack_share,
     panels_size,
     share_of,
     to_blocks,
@@ -77,6 +77,10 @@ cdef void forward_body(void *context, int thread, int size) noexcept nogil:
     cdef Share own = share_of(r.row_groups, r.row_bounds, r.B, r.NU, thread, size)
     cdef Py_ssize_t HP = r.NU * GROUP, s = r.begin, first, end, u, k, row, row_end, p
     cdef clstm_step step
+    if r.raw_kernel != NULL and s == 0:
+        pack_share(r.raw_kernel, r.I, r.H, False, <float*>r.kernel.at, thread, size)
+        pack_share(r.raw_recurrent, r.H, r.H, False, <float*>r.recurrent.at, thread, size)
+        barrier_wait(r.everybody, size)
     memset(&step, 0, sizeof(step))
     step.depth, step.h_row = r.H, HP
     step.b_k, step.b_group = r.recurrent.row, r.recurrent.gate
@@ -132,6 +136,7 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
     Returns (gates, cells, c0 in blocks) for `backward` if `keep`.
     """
     cdef Run r
+    memset(&r, 0, sizeof(r))
     cdef Py_ssize_t HP, s, row, last, chunk, n
     cdef const float[::1] given
     cdef float *room
@@ -146,7 +151,7 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
     r.NU = HP // GROUP
     r.counts, r.offsets, r.index = &counts[0], &offsets[0], &index[0]
     r.row_bounds, r.row_groups = &row_bounds[0], <int>(row_bounds.shape[0] - 1)
-    r.x, r.y, r.recurrent_mask = &x[0, 0], &y[0, 0], NULL
+    r.x, r.y = &x[0, 0], &y[0, 0]
     if recurrent_mask is not None:
         r.recurrent_mask = &recurrent_mask[0, 0]
     cdef Py_ssize_t units = (r.NU * r.row_groups + threads - 1) // threads  # of one thread
@@ -172,6 +177,7 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
         room = scratch
         r.barriers = <team_barrier*>carve(&room, row_bounds.shape[0] * 32)
         memset(r.barriers, 0, row_bounds.shape[0] * sizeof(team_barrier))
+        r.everybody = r.barriers + r.row_groups
         r.h = carve(&room, 2 * r.B * HP)
         if not keep:
             r.cells = carve(&room, r.B * HP)
@@ -180,11 +186,9 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
         panel = carve(&room, 4 * HP)  # of the bias
         r.bias, r.bias_unit = panel, GATES
         if here:
-            with nogil:
-                r.kernel.at = carve(&room, panels_size(r.I, r.H, False))
-                pack_into(&kernel[0, 0], r.I, r.H, False, <float*>r.kernel.at)
-                r.recurrent.at = carve(&room, panels_size(r.H, r.H, False))
-                pack_into(&recurrent_kernel[0, 0], r.H, r.H, False, <float*>r.recurrent.at)
+            r.raw_kernel, r.raw_recurrent = &kernel[0, 0], &recurrent_kernel[0, 0]
+            r.kernel.at = carve(&room, panels_size(r.I, r.H, False))
+            r.recurrent.at = carve(&room, panels_size(r.H, r.H, False))
         elif panels is False:
             r.kernel.at, r.recurrent.at = &kernel[0, 0], &recurrent_kernel[0, 0]
             r.bias_unit = GROUP
@@ -201,7 +205,7 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
         elif panels is False:
             r.bias = &bias[0]
         else:
-            pack_into(&bias[0], 1, r.H, False, panel)
+            pack_share(&bias[0], 1, r.H, False, panel, 0, 1)
         if panels is False:
             r.kernel.unit = r.recurrent.unit = GROUP
             r.kernel.row = r.recurrent.row = 4 * r.H
@@ -218,7 +222,6 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
             if r.recurrent_mask != NULL:
                 for n in range(counts[0] * HP):
                     r.h[n] *= r.recurrent_mask[n]
-            r.begin = 0
             while r.begin < r.S:
                 r.end = min(r.S, r.begin + chunk)
                 run(forward_body, &r, threads)

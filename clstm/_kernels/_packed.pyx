@@ -24,7 +24,7 @@ from ._panels cimport (
     allocate,
     carve,
     from_blocks,
-    pack_into,
+    pack_share,
     panels_size,
     to_blocks,
     up,
@@ -56,11 +56,11 @@ cdef class PackedWeights:
                        aligned_array(panels_size(self.H, self.H, False)),
                        aligned_array(4 * up(self.H)))
         W, U, b = self.panels
-        pack_into(&kernel[0, 0], self.I, self.H, False, &W[0])
-        pack_into(&recurrent_kernel[0, 0], self.H, self.H, False, &U[0])
+        pack_share(&kernel[0, 0], self.I, self.H, False, &W[0], 0, 1)
+        pack_share(&recurrent_kernel[0, 0], self.H, self.H, False, &U[0], 0, 1)
         memset(&b[0], 0, 4 * up(self.H) * sizeof(float))
         if bias is not None:
-            pack_into(&bias[0], 1, self.H, False, &b[0])
+            pack_share(&bias[0], 1, self.H, False, &b[0], 0, 1)
         self.kernel, self.recurrent, self.bias = &W[0], &U[0], &b[0]
 
     def step(self, x, h, c):

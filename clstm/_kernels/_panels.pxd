@@ -7,15 +7,24 @@ cdef struct Share:
     int group, unit_groups
     Py_ssize_t row, row_end, unit, unit_end
 
+
+# The rows and unit blocks of one thread of a team of row_groups x unit_groups
 cdef Share share_of(int row_groups, const Py_ssize_t *row_bounds, Py_ssize_t B, Py_ssize_t NU,
                     int thread, int size) noexcept nogil
+
 cdef Py_ssize_t up(Py_ssize_t n) noexcept nogil
 cdef Py_ssize_t panels_size(Py_ssize_t K, Py_ssize_t H, bint transposed) noexcept nogil
-cdef void pack_into(const float *w, Py_ssize_t K, Py_ssize_t H, bint transposed,
-                    float *panels) noexcept nogil
+# One thread's share of packing a kernel w (K, 4H), with zeros where a unit or a row does not exist:
+# to gate panels [NU][K][4][16] or, transposed, to [K / 16][NU][4][16][16]
+cdef void pack_share(const float *w, Py_ssize_t K, Py_ssize_t H, bint transposed, float *panels,
+                     int thread, int size) noexcept nogil
+
+# (B, H) to [NU][B][16], and one row back
 cdef void to_blocks(const float *rows, float *blocks, Py_ssize_t B, Py_ssize_t H) noexcept nogil
 cdef void from_blocks(const float *blocks, Py_ssize_t stride, float *row,
                       Py_ssize_t H) noexcept nogil
+
+# Scratch: `size` floats on a line of the cache (freed by the caller), and parts of them
 cdef float *allocate(Py_ssize_t size) except NULL
 cdef float *carve(float **room, Py_ssize_t size) noexcept nogil
 cdef aligned_array(Py_ssize_t size)

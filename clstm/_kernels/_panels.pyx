@@ -9,7 +9,6 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from ._dispatch cimport clstm_kernels, kernels
-from ._parallel cimport run, team
 
 cdef extern from "stdlib.h":
     void *aligned_alloc(size_t alignment, size_t size)
@@ -31,42 +30,26 @@ cdef Share share_of(int row_groups, const Py_ssize_t *row_bounds, Py_ssize_t B, 
     return share
 
 
-cdef struct Packing:
-    Py_ssize_t K, H, NU
-    const float *w  # (K, 4H)
-    float *panels
-    bint transposed
-
-
-cdef void pack_body(void *context, int thread, int size) noexcept nogil:
-    """w (K, 4H) to gate panels [NU][K][4][16] or, transposed, [K / 16][NU][4][16][16]."""
-    cdef const Packing *q = <const Packing*>context
+cdef void pack_share(const float *w, Py_ssize_t K, Py_ssize_t H, bint transposed, float *panels,
+                     int thread, int size) noexcept nogil:
     cdef const clstm_kernels *table = kernels(sizeof(float))
-    cdef Py_ssize_t blocks = (q.K + GROUP - 1) // GROUP if q.transposed else q.NU
-    cdef Py_ssize_t first = blocks * thread // size, last = blocks * (thread + 1) // size, u, v
+    cdef Py_ssize_t NU = up(H) // GROUP
+    cdef Py_ssize_t groups = up(K) // GROUP if transposed else NU  # [K / 16] or [NU] panels
+    cdef Py_ssize_t panel = 4 * up(H) * GROUP if transposed else K * GATES
+    cdef Py_ssize_t first = groups * thread // size, last = groups * (thread + 1) // size, u, v
+    if transposed and H % GROUP:
+        memset(panels + first * panel, 0, (last - first) * panel * sizeof(float))
     for v in range(4):
-        if not q.transposed:
-            table.pack(q.K, q.H, q.w + v * q.H, 4 * q.H, 1, q.panels + v * GROUP, GATES,
-                       q.K * GATES, first, last)
+        if not transposed:
+            table.pack(K, H, w + v * H, 4 * H, 1, panels + v * GROUP, GATES, panel, first, last)
             continue
-        for u in range(q.NU):
-            table.pack(min(<Py_ssize_t>GROUP, q.H - u * GROUP), q.K, q.w + v * q.H + u * GROUP,
-                       1, 4 * q.H, q.panels + (u * 4 + v) * GROUP * GROUP, GROUP,
-                       q.NU * GATES * GROUP, first, last)
+        for u in range(NU):
+            table.pack(min(<Py_ssize_t>GROUP, H - u * GROUP), K, w + v * H + u * GROUP, 1, 4 * H,
+                       panels + (u * 4 + v) * GROUP * GROUP, GROUP, panel, first, last)
 
 
 cdef Py_ssize_t panels_size(Py_ssize_t K, Py_ssize_t H, bint transposed) noexcept nogil:
     return (up(K) if transposed else K) * up(H) * 4
-
-
-cdef void pack_into(const float *w, Py_ssize_t K, Py_ssize_t H, bint transposed,
-                    float *panels) noexcept nogil:
-    """A kernel (K, 4H) as panels, with zeros where a unit or a row does not exist."""
-    cdef Packing q
-    q.K, q.H, q.NU, q.w, q.panels, q.transposed = K, H, up(H) // GROUP, w, panels, transposed
-    if transposed and H % GROUP:
-        memset(panels, 0, panels_size(K, H, True) * sizeof(float))
-    run(pack_body, &q, team(K * H * 4, 1 << 16))
 
 
 cdef Py_ssize_t up(Py_ssize_t n) noexcept nogil:

@@ -6,6 +6,12 @@
 #include <sched.h>
 #include <stdatomic.h>
 
+#if defined(__linux__)
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #ifdef _OPENMP
 #include <omp.h>
 static inline int openmp_version(void) { return _OPENMP; }
@@ -96,11 +102,28 @@ static inline void team_run(team_body body, void *context, int size, int forked)
     }
 }
 
-/* A barrier: spin for some microseconds, then let others have the core. */
+/* A barrier: spin for some 30 microseconds, then sleep. Who sleeps is run again at once when it is
+   woken; who yields waits until another process has used up its time. */
 typedef struct {
     _Alignas(64) atomic_int arrived;
     _Alignas(64) atomic_int round;
+    atomic_int sleepers;
 } team_barrier;
+
+#if defined(__linux__)
+static inline void sleep_while(atomic_int *p, int value)
+{
+    syscall(SYS_futex, p, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+static inline void wake(atomic_int *p) { syscall(SYS_futex, p, FUTEX_WAKE_PRIVATE, 1 << 30); }
+#else
+static inline void sleep_while(atomic_int *p, int value)
+{
+    (void)p, (void)value;
+    sched_yield();
+}
+static inline void wake(atomic_int *p) { (void)p; }
+#endif
 
 static inline void barrier_wait(team_barrier *barrier, int size)
 {
@@ -108,13 +131,17 @@ static inline void barrier_wait(team_barrier *barrier, int size)
     const int round = atomic_load_explicit(&barrier->round, memory_order_relaxed);
     if (atomic_fetch_add_explicit(&barrier->arrived, 1, memory_order_acq_rel) == size - 1) {
         atomic_store_explicit(&barrier->arrived, 0, memory_order_relaxed);
-        atomic_store_explicit(&barrier->round, round + 1, memory_order_release);
+        atomic_store(&barrier->round, round + 1);
+        if (atomic_load(&barrier->sleepers) > 0) wake(&barrier->round);
         return;
     }
-    for (int spins = 0; atomic_load_explicit(&barrier->round, memory_order_acquire) == round;) {
-        if (++spins < 4096) PAUSE();
-        else sched_yield();
+    for (int spins = 0; spins < 2000; spins++) {
+        if (atomic_load_explicit(&barrier->round, memory_order_acquire) != round) return;
+        PAUSE();
     }
+    atomic_fetch_add(&barrier->sleepers, 1);
+    while (atomic_load(&barrier->round) == round) sleep_while(&barrier->round, round);
+    atomic_fetch_sub(&barrier->sleepers, 1);
 }
 
 #endif
