@@ -27,7 +27,7 @@ def _labels(results: list[dict]) -> list[str]:
 def times_plot(results: list[dict], title: str, path: Path) -> None:
     """A panel for each shape: horizontal bars on a logarithmic axis, shorter is faster."""
     labels = _labels(results)
-    columns = min(2, len(results))
+    columns = min(2 if len(results) <= 10 else 4, len(results))
     lines = -(-len(results) // columns)
     size = (5.6 * columns, lines * (0.85 + 0.24 * len(labels)))
     figure, axes = plt.subplots(lines, columns, squeeze=False, layout="constrained", figsize=size)
@@ -61,9 +61,10 @@ def peak_plot(data: dict, results: list[dict], title: str, path: Path) -> None:
         ours = label in figures.OURS
         axis.scatter(*zip(*points, strict=True), label=label, color=COLOURS[label],
                      s=110 if ours else 55, marker="D" if ours else "o", zorder=3,
-                     edgecolor="white", linewidth=0.8)  # fmt: skip
+                     edgecolor="white", linewidth=0.8, clip_on=False)  # fmt: skip
     axis.set_yticks(range(len(results)), [where(r) for r in results], fontsize=8)
     axis.invert_yaxis()
+    axis.set_ylabel("B, T, I, H", fontsize=9)
     axis.set_xlim(0, 100)
     axis.set_xlabel(f"% of the measured float32 FMA peak, {number(gflops)} GFLOP/s", fontsize=9)
     axis.grid(axis="both", color="#dddddd", zorder=0)

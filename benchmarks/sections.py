@@ -57,11 +57,15 @@ def ragged(pool: Pool, settings: Settings, shape: tuple[int, ...] = RAGGED) -> d
 
 
 def stream(pool: Pool, settings: Settings, shape: tuple[int, ...] = STREAM) -> dict:
-    """One step of one sequence; clstm through F.pack's handle, "/arrays" through F.lstm."""
+    """One step of one sequence; clstm through F.pack's handle, "/arrays" through F.lstm.
+
+    ONNX Runtime by session.run, "/bound" with inputs and outputs bound once.
+    """
     case = {"task": "forward", "shape": list(shape)}
     entries = {label: (label, case) for label in pool.workers}
     entries |= {f"{label}/arrays": (label, {**case, "variant": "arrays"}) for label in _ours(pool)
                 if label != figures.BASELINE}  # fmt: skip
+    entries["onnxruntime/bound"] = ("onnxruntime", {**case, "variant": "bound"})
     return {"section": "stream", "mode": "forward", "shape": list(shape),
             "libraries": measure(pool, entries, settings)}  # fmt: skip
 

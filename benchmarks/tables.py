@@ -17,7 +17,7 @@ def number(value: float | None, unit: str = "") -> str:
     if value >= 100:
         return f"{value:,.0f}{unit}"
     digits = max(0, 2 - (len(str(int(value))) - 1)) if value >= 1 else 3
-    return f"{value:.{digits}f}{unit}" if value >= 0.1 else f"{value:.2g}{unit}"
+    return f"{value:.{digits}f}{unit}" if value >= 0.1 else f"{value:#.2g}{unit}"
 
 
 def times(value: float | None) -> str:
@@ -123,7 +123,9 @@ def _stream(data: dict) -> str | None:
         return None
     micro = lambda label: number(  # noqa: E731
         None if figures.median(r, label) is None else 1e6 * figures.median(r, label))
-    others = ", ".join(f"{label} {micro(label)}" for label in figures.rivals(r))
+    shown = [*figures.rivals(r), *(["onnxruntime/bound"] if "onnxruntime/bound" in r["libraries"]
+                                   else [])]  # fmt: skip
+    others = ", ".join(f"{label} {micro(label)}" for label in shown)
     return (f"One step of one sequence ({where(r)}), microseconds a call from Python: clstm "
             f"{micro(mine)} through `pack`'s handle, {micro(f'{mine}/arrays')} through raw arrays; "
             f"{others}.")  # fmt: skip
