@@ -22,7 +22,7 @@ import sections
 import shapes
 from measure import Settings
 from peak import measure_peak
-from pool import LIBRARIES, Pool
+from pool import CANNOT, LIBRARIES, Pool
 
 from clstm import config
 
@@ -122,7 +122,8 @@ def run(pool: Pool, report: Report, options: argparse.Namespace, settings: Setti
     memory = int(MEMORY_SHARE * machine.available_memory())
     for problem in problems(options):
         for mode in problem.modes:
-            reason = shapes.too_much(problem.shape, mode, len(pool.workers), 6, memory, gflops,
+            libraries = len(set(pool.workers) - set(CANNOT[mode]))
+            reason = shapes.too_much(problem.shape, mode, libraries, 6, memory, gflops,
                                      settings.budget)  # fmt: skip
             if reason:
                 report.data["skipped"].append(

@@ -22,6 +22,8 @@ LIBRARIES = {  # label: the worker's file and arguments
     "keras-tensorflow": ("keras_worker.py", "tensorflow"),
     "keras-torch": ("keras_worker.py", "torch"),
 }
+# Libraries that have no such case of a layer: they do not count in what a shape costs.
+CANNOT = {"forward": ("keras-torch",), "train": ("keras-torch", "onnxruntime", "openvino")}
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
                     "CLSTM_NUM_THREADS", "NUMEXPR_NUM_THREADS", "BENCH_THREADS")  # fmt: skip
 START, ANSWER = 180, 1200  # seconds
