@@ -19,8 +19,12 @@ def float_array(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
 
     Takes any numbers: arrays of bool, int or float of any size, lists, anything with __array__.
     """
-    if type(value) is np.ndarray and value.dtype == dtype and value.flags.carray:
-        return value
+    if type(value) is np.ndarray:
+        if value.dtype == dtype:
+            if value.flags.carray:
+                return value
+        elif value.dtype.kind in "biuf":
+            return value.astype(dtype, order="C")
     array = numbers(name, value)
     return np.require(array, dtype, ["C", "A"])
 

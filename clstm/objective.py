@@ -59,7 +59,11 @@ class Objective:
         names: list[str] = []
         for k, identifier, uses_weights in self._given:
             metric = metrics.resolve(identifier, chosen[k], y[k].shape, shapes[k])
-            names.append(metric.name if len(self.names) == 1 else f"{self.names[k]}_{metric.name}")
+            output = "" if len(self.names) == 1 else f"{self.names[k]}_"
+            name = output + metric.name
+            if uses_weights and name in names:
+                name = f"{output}weighted_{metric.name}"
+            names.append(name)
             found.append((k, metric, uses_weights, unique_names(names)[-1]))
         self.losses, self._metrics = chosen, found
 

@@ -446,7 +446,8 @@ class TestCompile:
         made = model(metrics=["accuracy", "acc", "AUC", clstm.metrics.Precision(name="p"), "mae"],
                      weighted_metrics=["mae"])  # fmt: skip
         made.fit(X, Y, verbose=0)
-        assert [*made.history.history] == ["loss", "accuracy", "acc", "AUC", "p", "mae", "mae_1"]
+        assert [*made.history.history] == ["loss", "accuracy", "acc", "AUC", "p", "mae",
+                                            "weighted_mae"]
 
     def test_accuracy_fits_the_labels(self):
         labels = np.arange(50) % 3
@@ -675,9 +676,9 @@ class TestPenalties:
         made = Sequential([Input((1,)), Dense(1, kernel_initializer="ones",
                                               activity_regularizer=L2(0.5))])  # fmt: skip
         made.compile(SGD(0.1), "mse")
-        assert made.evaluate([[2.0], [1.0]], [[2.0], [1.0]]) == pytest.approx(0.5 * (4 + 1))
+        assert made.evaluate([[2.0], [1.0]], [[2.0], [1.0]]) == pytest.approx(0.5 * (4 + 1) / 2)
         made.train_on_batch([[2.0], [1.0]], [[2.0], [1.0]])
-        assert made.weights[0][0, 0] == pytest.approx(1 - 0.1 * (4 + 1))
+        assert made.weights[0][0, 0] == pytest.approx(1 - 0.1 * (4 + 1) / 2)
 
     def test_activity_of_every_output(self):
         x = Input((3, 2))
@@ -686,7 +687,7 @@ class TestPenalties:
         made.compile("sgd", "mse")
         data = np.random.default_rng(1).normal(size=(4, 3, 2))
         y, c = made.predict(data)
-        want = 0.01 * ((y**2).sum() + (y[:, -1] ** 2).sum() + (c**2).sum())
+        want = 0.01 * ((y**2).sum() + (y[:, -1] ** 2).sum() + (c**2).sum()) / 4
         logs = made.evaluate(data, [y, c], return_dict=True)
         assert logs["loss"] == pytest.approx(want, rel=1e-5)
         before = made.get_weights()

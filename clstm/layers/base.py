@@ -63,7 +63,8 @@ class Layer(Configurable):
         dtype: "float32" or "float64", of weights and outputs.
         trainable: False keeps the weights as they are, from the next `compile` on.
         input_shape: of one row, without the batch; lets a Sequential build at once.
-        activity_regularizer: penalty on the outputs, of every one where there are several.
+        activity_regularizer: penalty on the outputs, of every one where there are several, divided
+            by the rows of the batch.
     """
 
     kind = "layer"

@@ -89,7 +89,7 @@ class Executor:
             else:
                 y = layer.infer(x, mask)
             if layer.activity_regularizer:
-                penalty += sum(layer.activity_regularizer(a) for a in _listed(y))
+                penalty += _activity_penalty(layer, y)
             if len(outs) == 1:
                 values[outs[0]] = y
             else:
@@ -169,7 +169,14 @@ def _explicit_mask(value: Array, x: Any) -> Array | None:
     return mask_array(value, None, batch, time)
 
 
+def _activity_penalty(layer: Layer, y: Any) -> float:
+    """Of all outputs, by the row: the size of the batch does not matter, as in Keras."""
+    return sum(layer.activity_regularizer(a) / max(len(a), 1) for a in _listed(y))
+
+
 def _activity_gradient(layer: Layer, output: Array, gradient: Array | None) -> Array:
-    gradient = np.zeros_like(output) if gradient is None else np.array(gradient)
-    layer.activity_regularizer.add_gradient(output, gradient)
-    return gradient
+    """gradient + d penalty / d output."""
+    own = np.zeros_like(output)
+    layer.activity_regularizer.add_gradient(output, own)
+    own /= max(len(output), 1)
+    return own if gradient is None else own + gradient
