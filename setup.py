@@ -17,7 +17,7 @@ from setuptools.command.build_ext import build_ext
 DEBUG = os.environ.get("CLSTM_DEBUG") == "1"
 # -ffp-contract=off: the compiler adds no FMA of its own, so results do not depend on it
 FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
-FLAGS += ["-Wall", "-Wextra"]
+FLAGS += ["-g0", "-Wall", "-Wextra"]
 
 
 def openmp_flags(compiler):
@@ -40,8 +40,8 @@ class BuildKernels(build_ext):
     def build_extensions(self):
         openmp = openmp_flags(self.compiler.compiler)
         for extension in self.extensions:
-            extension.extra_compile_args = FLAGS + openmp
-            extension.extra_link_args = openmp
+            extension.extra_compile_args = [*FLAGS, *openmp, "-pthread"]
+            extension.extra_link_args = [*openmp, "-pthread", "-Wl,-s"]
         super().build_extensions()
 
 
@@ -53,8 +53,8 @@ def extension(name):
         f"clstm._kernels.{name}",
         sources,
         include_dirs=["csrc", "clstm/_kernels"],
-        depends=[*glob("csrc/**/*.h", recursive=True), *glob("csrc/**/*.inc", recursive=True),
-                 "clstm/_kernels/team.h"],
+        depends=[p for pattern in ("csrc/**/*.h", "csrc/**/*.inc", "clstm/_kernels/*.h")
+                 for p in glob(pattern, recursive=True)],  # fmt: skip
     )
 
 
@@ -70,6 +70,8 @@ directives = {
 names = ["_dispatch", "_parallel", "_pointwise", "_optim", "_blas", "_lstm_blas", "_gemm", "_panels",
          "_native_forward", "_native_backward", "_packed"]
 setup(
-    ext_modules=cythonize([extension(name) for name in names], compiler_directives=directives),
+    ext_modules=cythonize(
+        [extension(name) for name in names], compiler_directives=directives, build_dir="build"
+    ),
     cmdclass={"build_ext": BuildKernels},
 )

@@ -97,8 +97,12 @@ def description() -> str:
 cdef bint _single = _set_num_threads is not None
 
 
+cdef bint _forked = False
+
+
 cdef int threads(Py_ssize_t work) noexcept nogil:
-    return team(work, GRAIN) if _single else 1
+    """One in a forked child, where libgomp would wait for the parent's threads (gcc bug 60035)."""
+    return team(work, GRAIN) if _single and not _forked else 1
 
 
 def groups(work: int) -> int:
@@ -126,6 +130,8 @@ class _Exclusive:
         self._lock.release()
 
     def after_fork(self):
+        global _forked
+        _forked = True
         self._lock = threading.Lock()  # a thread that held it does not exist in the child
 
 

@@ -1,66 +1,112 @@
-"""Optimizer steps: one pass over the flat parameter buffer, shared among threads.
+"""Optimizer steps: one pass over the flat parameter buffer, shared out to a team.
 
 All arrays are flat, of one size and one dtype; the slots and the parameters are changed in place.
 The rules stand in csrc/kernels/optim.inc.
 """
 
-from cython.parallel cimport prange
+from libc.string cimport memset
 
 from ._dispatch cimport clstm_kernels, kernels, real
-from ._parallel cimport team
+from ._parallel cimport run, team
 
 cdef enum:
-    BLOCK = 8192  # parameters: a thread's share is a multiple of it
+    BLOCK = 1 << 12  # parameters: a thread's share is a multiple of it
+    GRAIN = 1 << 16  # parameters that make another thread worth waking
+
+cdef enum Rule:
+    SGD
+    MOMENTUM
+    RMSPROP
+    ADAM
+    ADAGRAD
+    SCALE
 
 
-cdef real *at(real[::1] slot, Py_ssize_t k) noexcept nogil:
-    """Where element k of a slot is; NULL for a slot that is None."""
-    return NULL if slot is None else &slot[k]
+cdef struct Step:
+    Rule rule
+    Py_ssize_t n
+    size_t itemsize
+    char *params
+    char *grads
+    char *slots[3]  # NULL for one that is not there
+    double numbers[4]
+    int nesterov
+
+
+cdef char *at(char *array, Py_ssize_t byte) noexcept nogil:
+    return NULL if array == NULL else array + byte
+
+
+cdef void step_body(void *context, int thread, int size) noexcept nogil:
+    cdef Step *s = <Step*>context
+    cdef const clstm_kernels *table = kernels(s.itemsize)
+    cdef Py_ssize_t blocks = (s.n + BLOCK - 1) // BLOCK
+    cdef Py_ssize_t first = blocks * thread // size * BLOCK
+    cdef Py_ssize_t n = min(blocks * (thread + 1) // size * BLOCK, s.n) - first
+    cdef Py_ssize_t byte = first * <Py_ssize_t>s.itemsize
+    cdef char *p = s.params + byte
+    cdef char *g = at(s.grads, byte)
+    cdef char *a = at(s.slots[0], byte)
+    cdef char *b = at(s.slots[1], byte)
+    cdef char *c = at(s.slots[2], byte)
+    cdef double *x = s.numbers
+    if n <= 0:
+        return
+    if s.rule == SGD:
+        table.sgd(n, p, g, x[0])
+    elif s.rule == MOMENTUM:
+        table.momentum(n, p, g, a, x[0], x[1], s.nesterov)
+    elif s.rule == RMSPROP:
+        table.rmsprop(n, p, g, a, b, c, x[0], x[1], x[2], x[3])
+    elif s.rule == ADAM:
+        table.adam(n, p, g, a, b, c, x[0], x[1], x[2], x[3])
+    elif s.rule == ADAGRAD:
+        table.adagrad(n, p, g, a, x[0], x[1])
+    else:
+        table.scale(n, p, x[0])
+
+
+cdef char *pointer(const real[::1] array) noexcept:
+    return NULL if array is None else <char*>&array[0]
+
+
+cdef void take(Rule rule, real[::1] params, const real[::1] grads, real[::1] a, real[::1] b,
+               real[::1] c, double x0, double x1=0, double x2=0, double x3=0, bint nesterov=False):
+    """Run the step on the whole of the arrays."""
+    cdef Step s
+    if params.shape[0] == 0:
+        return
+    memset(&s, 0, sizeof(s))
+    s.rule, s.n, s.itemsize, s.nesterov = rule, params.shape[0], sizeof(real), nesterov
+    s.params, s.grads = pointer[real](params), pointer[real](grads)
+    s.slots[0], s.slots[1], s.slots[2] = pointer[real](a), pointer[real](b), pointer[real](c)
+    s.numbers[0], s.numbers[1], s.numbers[2], s.numbers[3] = x0, x1, x2, x3
+    with nogil:
+        run(step_body, &s, team(s.n, GRAIN))
 
 
 def sgd(real[::1] params, const real[::1] grads, double lr):
-    cdef Py_ssize_t k, n = params.shape[0]
-    cdef const clstm_kernels *table = kernels(sizeof(real))
-    for k in prange(0, n, BLOCK, num_threads=team(n, 4 * BLOCK), schedule="static", nogil=True):
-        table.sgd(min(<Py_ssize_t>BLOCK, n - k), &params[k], &grads[k], lr)
+    take[real](SGD, params, grads, None, None, None, lr)
 
 
 def momentum(real[::1] params, const real[::1] grads, real[::1] velocity, double lr,
              double momentum, bint nesterov):
-    cdef Py_ssize_t k, n = params.shape[0]
-    cdef const clstm_kernels *table = kernels(sizeof(real))
-    for k in prange(0, n, BLOCK, num_threads=team(n, 4 * BLOCK), schedule="static", nogil=True):
-        table.momentum(min(<Py_ssize_t>BLOCK, n - k), &params[k], &grads[k], &velocity[k], lr,
-                       momentum, nesterov)
+    take[real](MOMENTUM, params, grads, velocity, None, None, lr, momentum, 0, 0, nesterov)
 
 
 def rmsprop(real[::1] params, const real[::1] grads, real[::1] square, real[::1] mean,
             real[::1] velocity, double lr, double rho, double momentum, double epsilon):
-    cdef Py_ssize_t k, n = params.shape[0]
-    cdef const clstm_kernels *table = kernels(sizeof(real))
-    for k in prange(0, n, BLOCK, num_threads=team(n, 4 * BLOCK), schedule="static", nogil=True):
-        table.rmsprop(min(<Py_ssize_t>BLOCK, n - k), &params[k], &grads[k], &square[k],
-                      at(mean, k), at(velocity, k), lr, rho, momentum, epsilon)
+    take[real](RMSPROP, params, grads, square, mean, velocity, lr, rho, momentum, epsilon)
 
 
 def adam(real[::1] params, const real[::1] grads, real[::1] m, real[::1] v, real[::1] largest,
          double alpha, double beta1, double beta2, double epsilon):
-    cdef Py_ssize_t k, n = params.shape[0]
-    cdef const clstm_kernels *table = kernels(sizeof(real))
-    for k in prange(0, n, BLOCK, num_threads=team(n, 4 * BLOCK), schedule="static", nogil=True):
-        table.adam(min(<Py_ssize_t>BLOCK, n - k), &params[k], &grads[k], &m[k], &v[k],
-                   at(largest, k), alpha, beta1, beta2, epsilon)
+    take[real](ADAM, params, grads, m, v, largest, alpha, beta1, beta2, epsilon)
 
 
 def adagrad(real[::1] params, const real[::1] grads, real[::1] total, double lr, double epsilon):
-    cdef Py_ssize_t k, n = params.shape[0]
-    cdef const clstm_kernels *table = kernels(sizeof(real))
-    for k in prange(0, n, BLOCK, num_threads=team(n, 4 * BLOCK), schedule="static", nogil=True):
-        table.adagrad(min(<Py_ssize_t>BLOCK, n - k), &params[k], &grads[k], &total[k], lr, epsilon)
+    take[real](ADAGRAD, params, grads, total, None, None, lr, epsilon)
 
 
 def scale(real[::1] params, double factor):
-    cdef Py_ssize_t k, n = params.shape[0]
-    cdef const clstm_kernels *table = kernels(sizeof(real))
-    for k in prange(0, n, BLOCK, num_threads=team(n, 4 * BLOCK), schedule="static", nogil=True):
-        table.scale(min(<Py_ssize_t>BLOCK, n - k), &params[k], factor)
+    take[real](SCALE, params, None, None, None, None, factor)

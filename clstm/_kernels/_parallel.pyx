@@ -1,15 +1,23 @@
 """Teams of threads: how many, and how they start."""
 
-import os
-
 cdef extern from "team.h" nogil:
-    int openmp_version()
+    void team_run(team_body body, void *context, int size)
+
+cdef extern from * nogil:
+    """
+    #ifdef _OPENMP
+    #include <omp.h>
+    #define OPENMP_VERSION _OPENMP
+    #else
+    #define OPENMP_VERSION 0
+    #define omp_get_max_threads() 1
+    #endif
+    """
+    int OPENMP_VERSION
     int omp_get_max_threads()
-    void team_run(team_body body, void *context, int size, int forked)
 
 cdef int _threads = 1
 cdef int _openmp_at_import = omp_get_max_threads()
-cdef bint _forked = False
 
 
 cdef int team(Py_ssize_t work, Py_ssize_t grain) noexcept nogil:
@@ -21,7 +29,7 @@ cdef int team(Py_ssize_t work, Py_ssize_t grain) noexcept nogil:
 
 
 cdef void run(team_body body, void *context, int size) noexcept nogil:
-    team_run(body, context, size, _forked)
+    team_run(body, context, size)
 
 
 def size(work: int, grain: int) -> int:
@@ -31,7 +39,7 @@ def size(work: int, grain: int) -> int:
 
 def openmp() -> int:
     """The OpenMP version's date (201511 is 4.5), 0 if this build has none."""
-    return openmp_version()
+    return OPENMP_VERSION
 
 
 def get_threads() -> int:
@@ -43,9 +51,3 @@ def set_threads(int threads) -> None:
     _threads = threads
 
 
-def _after_fork() -> None:
-    global _forked
-    _forked = True
-
-
-os.register_at_fork(after_in_child=_after_fork)

@@ -1,42 +1,25 @@
-/* A team of threads: how it starts, how it waits, and what the floating-point unit does meanwhile. */
+/* Teams of threads.
+
+   libgomp's teams spin for milliseconds after each region, which takes the core from whoever needs
+   it, the own process's next call included, and they do not survive a fork (gcc bug 60035).  These
+   workers sleep after some 30 microseconds, and a forked child makes its own. */
 #ifndef CLSTM_TEAM_H
 #define CLSTM_TEAM_H
 
 #include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
 
-#if defined(__linux__)
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
-
-#ifdef _OPENMP
-#include <omp.h>
-static inline int openmp_version(void) { return _OPENMP; }
-#else
-static inline int openmp_version(void) { return 0; }
-static inline int omp_get_max_threads(void) { return 1; }
-#endif
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#define PAUSE() _mm_pause()
-#elif defined(__aarch64__)
-#define PAUSE() __asm__ volatile("yield")
-#else
-#define PAUSE() ((void)0)
-#endif
+#include "barrier.h"
 
 typedef void (*team_body)(void *context, int thread, int size);
 
 /* Subnormal numbers cost a hundred cycles each: inside a team they are zero. */
-static inline unsigned long flush_subnormals(void)
+static unsigned long flush_subnormals(void)
 {
 #if defined(__x86_64__)
-    unsigned mode = _mm_getcsr();
-    _mm_setcsr(mode | 0x8040); /* FTZ and DAZ */
+    unsigned mode = __builtin_ia32_stmxcsr();
+    __builtin_ia32_ldmxcsr(mode | 0x8040); /* FTZ and DAZ */
     return mode;
 #elif defined(__aarch64__)
     unsigned long mode;
@@ -47,10 +30,10 @@ static inline unsigned long flush_subnormals(void)
     return 0;
 #endif
 }
-static inline void restore_mode(unsigned long mode)
+static void restore_mode(unsigned long mode)
 {
 #if defined(__x86_64__)
-    _mm_setcsr((unsigned)mode);
+    __builtin_ia32_ldmxcsr((unsigned)mode);
 #elif defined(__aarch64__)
     __asm__ volatile("msr fpcr, %0" : : "r"(mode));
 #else
@@ -58,90 +41,70 @@ static inline void restore_mode(unsigned long mode)
 #endif
 }
 
-typedef struct {
+/* The process's workers.  One call has them at a time; a call that finds them taken works on its own
+   thread alone, for then the cores are busy anyway. */
+enum { MOST = 256, DOCK_SPINS = 4000 };
+static struct {
+    atomic_flag taken;
+    int workers;
     team_body body;
     void *context;
     int size;
-} team_job;
+    team_signal call[MOST]; /* [thread]: counts the calls that this worker takes part in */
+    team_signal done;       /* counts the workers that have finished the call */
+} pool = {.taken = ATOMIC_FLAG_INIT};
 
-static inline void *team_start(void *argument)
+static void *work(void *number)
 {
-    const team_job *job = argument;
-#ifdef _OPENMP
-#pragma omp parallel num_threads(job->size)
-    {
-        unsigned long mode = flush_subnormals();
-        job->body(job->context, omp_get_thread_num(), omp_get_num_threads());
-        restore_mode(mode);
+    const int thread = (int)(intptr_t)number;
+    flush_subnormals();
+    for (int seen = 0;; seen++) {
+        signal_wait_while(&pool.call[thread], seen, DOCK_SPINS);
+        pool.body(pool.context, thread, pool.size);
+        atomic_fetch_add(&pool.done.value, 1);
+        if (atomic_load(&pool.done.sleepers) > 0) WAKE(&pool.done.value);
     }
-#else
-    unsigned long mode = flush_subnormals();
-    job->body(job->context, 0, 1);
-    restore_mode(mode);
-#endif
     return NULL;
 }
 
-/* body(context, thread, size) on `size` threads, or fewer if the system gives fewer. In a forked
-   child libgomp would wait for the parent's threads (gcc bug 60035): a fresh thread there has a
-   fresh team. */
-static inline void team_run(team_body body, void *context, int size, int forked)
+static void forget_workers(void) /* in a forked child they do not exist */
 {
-    team_job job = {body, context, size};
-    pthread_t thread;
-    if (size == 1) {
-        unsigned long mode = flush_subnormals();
+    memset(&pool, 0, sizeof pool);
+    atomic_flag_clear(&pool.taken);
+}
+
+/* workers 1 .. size - 1, or as many as the system gives; how many threads that makes */
+static int gather_workers(int size)
+{
+    static int prepared = 0;
+    if (!prepared) prepared = pthread_atfork(NULL, NULL, forget_workers) == 0;
+    while (pool.workers < size - 1) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, work, (void *)(intptr_t)(pool.workers + 1)) != 0) break;
+        pthread_detach(thread);
+        pool.workers++;
+    }
+    return pool.workers < size - 1 ? pool.workers + 1 : size;
+}
+
+/* body(context, thread, size) on `size` threads, thread 0 the caller's, or on fewer. */
+static void team_run(team_body body, void *context, int size)
+{
+    const unsigned long mode = flush_subnormals();
+    if (size == 1 || atomic_flag_test_and_set(&pool.taken)) {
         body(context, 0, 1);
-        restore_mode(mode);
-    } else if (forked && pthread_create(&thread, NULL, team_start, &job) == 0) {
-        pthread_join(thread, NULL);
-    } else if (forked) {
-        team_run(body, context, 1, 0);
     } else {
-        team_start(&job);
+        size = gather_workers(size < MOST ? size : MOST);
+        pool.body = body, pool.context = context, pool.size = size;
+        atomic_store(&pool.done.value, 0);
+        for (int t = 1; t < size; t++)
+            signal_set(&pool.call[t], atomic_load(&pool.call[t].value) + 1);
+        body(context, 0, size);
+        for (int n; (n = atomic_load(&pool.done.value)) < size - 1;)
+            signal_wait_while(&pool.done, n, SPINS);
+        atomic_flag_clear(&pool.taken);
     }
-}
-
-/* A barrier: spin for some 30 microseconds, then sleep. Who sleeps is run again at once when it is
-   woken; who yields waits until another process has used up its time. */
-typedef struct {
-    _Alignas(64) atomic_int arrived;
-    _Alignas(64) atomic_int round;
-    atomic_int sleepers;
-} team_barrier;
-
-#if defined(__linux__)
-static inline void sleep_while(atomic_int *p, int value)
-{
-    syscall(SYS_futex, p, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
-}
-static inline void wake(atomic_int *p) { syscall(SYS_futex, p, FUTEX_WAKE_PRIVATE, 1 << 30); }
-#else
-static inline void sleep_while(atomic_int *p, int value)
-{
-    (void)p, (void)value;
-    sched_yield();
-}
-static inline void wake(atomic_int *p) { (void)p; }
-#endif
-
-static inline void barrier_wait(team_barrier *barrier, int size)
-{
-    if (size == 1) return;
-    const int round = atomic_load_explicit(&barrier->round, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&barrier->arrived, 1, memory_order_acq_rel) == size - 1) {
-        atomic_store_explicit(&barrier->arrived, 0, memory_order_relaxed);
-        atomic_store(&barrier->round, round + 1);
-        if (atomic_load(&barrier->sleepers) > 0) wake(&barrier->round);
-        return;
-    }
-    for (int spins = 0; spins < 2000; spins++) {
-        if (atomic_load_explicit(&barrier->round, memory_order_acquire) != round) return;
-        PAUSE();
-    }
-    atomic_fetch_add(&barrier->sleepers, 1);
-    while (atomic_load(&barrier->round) == round) sleep_while(&barrier->round, round);
-    atomic_fetch_sub(&barrier->sleepers, 1);
+    restore_mode(mode);
 }
 
 #endif

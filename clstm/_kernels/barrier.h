@@ -1,0 +1,71 @@
+/* How threads wait for each other: spin for some 30 microseconds, then sleep.  Who sleeps is run
+   again at once when it is woken; who yields, or spins on, waits until another process has used up
+   its time. */
+#ifndef CLSTM_BARRIER_H
+#define CLSTM_BARRIER_H
+
+#include <stdatomic.h>
+
+#if defined(__linux__)
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#define SLEEP_WHILE(p, value) syscall(SYS_futex, p, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0)
+#define WAKE(p) syscall(SYS_futex, p, FUTEX_WAKE_PRIVATE, 1 << 30)
+#else
+#include <sched.h>
+#define SLEEP_WHILE(p, value) sched_yield()
+#define WAKE(p) ((void)0)
+#endif
+
+#if defined(__x86_64__)
+#define PAUSE() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define PAUSE() __asm__ volatile("yield")
+#else
+#define PAUSE() ((void)0)
+#endif
+
+enum { SPINS = 2000 };
+
+/* A number that one side changes and others wait for. */
+typedef struct {
+    _Alignas(64) atomic_int value;
+    atomic_int sleepers; /* asleep, or about to be */
+} team_signal;
+
+static inline void signal_set(team_signal *s, int value)
+{
+    atomic_store(&s->value, value);
+    if (atomic_load(&s->sleepers) > 0) WAKE(&s->value);
+}
+static inline void signal_wait_while(team_signal *s, int value, int spins)
+{
+    for (; spins > 0; spins--) {
+        if (atomic_load_explicit(&s->value, memory_order_acquire) != value) return;
+        PAUSE();
+    }
+    atomic_fetch_add(&s->sleepers, 1);
+    while (atomic_load(&s->value) == value) SLEEP_WHILE(&s->value, value);
+    atomic_fetch_sub(&s->sleepers, 1);
+}
+
+/* All zeros at first. */
+typedef struct {
+    team_signal round;
+    _Alignas(64) atomic_int arrived;
+} team_barrier;
+
+static inline void barrier_wait(team_barrier *barrier, int size)
+{
+    if (size == 1) return;
+    const int round = atomic_load_explicit(&barrier->round.value, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&barrier->arrived, 1, memory_order_acq_rel) == size - 1) {
+        atomic_store_explicit(&barrier->arrived, 0, memory_order_relaxed);
+        signal_set(&barrier->round, round + 1);
+    } else {
+        signal_wait_while(&barrier->round, round, SPINS);
+    }
+}
+
+#endif
