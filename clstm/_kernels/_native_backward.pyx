@@ -23,7 +23,7 @@ from ._panels cimport (
 from ._parallel cimport barrier_wait, run, team_barrier
 
 cdef enum:
-    CHUNK = 256  # packed rows that the weights' gradients take at a time
+    CHUNK = 768  # packed rows that the weights' gradients take at a time
     TILE = 6  # rows of a weights' gradient that are packed together
 
 cdef extern from "Python.h":
