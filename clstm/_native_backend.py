@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +12,8 @@ from ._steps import Steps, plan, rows, unrows
 
 Array = np.ndarray
 
-GRAIN = 1 << 18  # multiplications that make another thread worth waking
+GRAIN = 1 << 18  # multiplications of a call that make another thread worth waking
+STEP_GRAIN = 1 << 13  # and of a step, if threads wait for each other at its end
 ROWS_UNITS = 128  # units up to which teams are divided by rows
 RAW_ROWS = 16  # so few packed rows do not pay for packing the weights
 
@@ -41,10 +41,10 @@ def _share(batch: int, work: int, units: int, steps: Steps) -> tuple[int, Array]
     threads = _parallel.size(work, GRAIN)
     if threads == 1:
         return 1, np.array([0, batch])
-    mode = os.environ.get("CLSTM_MODE")
-    by_rows = batch >= 6 * threads and units <= ROWS_UNITS if mode is None else mode == "rows"
-    if not by_rows:
-        return min(threads, -(-units // 16)), np.array([0, batch])
+    if batch < 6 * threads or units > ROWS_UNITS:
+        per_step = work // len(steps.counts[0])
+        threads = max(1, min(threads, -(-units // 16), per_step // STEP_GRAIN))
+        return threads, np.array([0, batch])
     if steps.full:
         return threads, np.arange(threads + 1) * batch // threads
     lengths = np.searchsorted(-steps.counts[0], -np.arange(batch), side="left")

@@ -16,10 +16,12 @@ import numpy as np
 from . import _native_backend, _reference, config
 from ._arrays import FLOATS, check_shape, float_array, mask_array, numbers
 from ._kernels import _dispatch
-from ._kernels._packed import PackedWeights
+from ._kernels._packed import PackedWeights, step_raw
 
 Array = np.ndarray
 State = tuple[Array, Array]
+
+_NATIVE = ("auto", "native")  # settings with which single steps of float32 go the short way
 
 
 class Grads(NamedTuple):
@@ -169,6 +171,17 @@ def lstm(
     Raises:
         ValueError, TypeError: naming the argument, what was expected and what was received.
     """
+    if (
+        type(initial_state) is tuple
+        and lengths is mask is recurrent_mask is backend is None
+        and not time_major
+        and activation == "tanh"
+        and recurrent_activation == "sigmoid"
+        and config.get_backend() in _NATIVE
+    ):
+        step = step_raw(x, kernel, recurrent_kernel, bias, initial_state)
+        if step is not None:
+            return step
     weights = _check_weights(kernel, recurrent_kernel, bias)
     y, state, _, _ = _run(weights, x, initial_state, lengths, mask, reverse, time_major,
                           recurrent_mask, activation, recurrent_activation, backend,
@@ -246,15 +259,14 @@ class Packed:
         """y, (h, c) as `lstm` gives them."""
         if (
             type(initial_state) is tuple
-            and len(initial_state) == 2
             and lengths is mask is backend is None
-            and self._packed is not None
             and not time_major
-            and backend_module(None, FLOATS[0]) is _native_backend
+            and self._packed is not None
+            and config.get_backend() in _NATIVE
         ):
-            step = self._packed.step(x, *initial_state)
+            step = self._packed.step(x, initial_state)
             if step is not None:
-                return step[0], step[1:]
+                return step
         y, state, _, _ = _run(self._weights, x, initial_state, lengths, mask, reverse, time_major,
                               None, "tanh", "sigmoid", backend, keep=False,
                               packed=self._packed)  # fmt: skip

@@ -95,6 +95,7 @@ def test_how_a_team_is_divided_changes_no_bit(groups, monkeypatch):
     expected = run(shape, "lengths")
     limit = 1 << 30 if groups == "rows" else 0
     monkeypatch.setattr(_native_backend, "GRAIN", 1)
+    monkeypatch.setattr(_native_backend, "STEP_GRAIN", 1)
     monkeypatch.setattr(_native_backend, "ROWS_UNITS", limit)
     for threads in THREADS:
         config.set_num_threads(threads)

@@ -8,6 +8,7 @@ from libc.string cimport memcpy, memset
 
 from ._dispatch cimport clstm_gemm, clstm_kernels, kernels
 from ._panels cimport (
+    BARRIER,
     GATES,
     GROUP,
     Share,
@@ -20,7 +21,7 @@ from ._panels cimport (
     to_blocks,
     up,
 )
-from ._parallel cimport barrier_wait, run, team_barrier
+from ._parallel cimport barrier_wait, flush_subnormals, restore_mode, run, team_barrier
 
 cdef enum:
     CHUNK = 768  # packed rows that the weights' gradients take at a time
@@ -215,6 +216,7 @@ cdef void inputs_gradient(const Back *b, int thread, int size) noexcept nogil:
 
 cdef void backward_body(void *context, int thread, int size) noexcept nogil:
     cdef const Back *b = <const Back*>context
+    cdef unsigned long mode = flush_subnormals()
     if b.end == b.S:
         pack_share(b.raw_recurrent, b.H, b.H, True, <float*>b.recurrent, thread, size)
         if b.dx != NULL:
@@ -227,6 +229,7 @@ cdef void backward_body(void *context, int thread, int size) noexcept nogil:
         weights_gradient(b, thread, size)
         if b.dx != NULL:
             inputs_gradient(b, thread, size)
+    restore_mode(mode)
 
 
 def backward(kept, const float[:, ::1] x, const float[:, ::1] y, const float[:, ::1] h0,
@@ -272,12 +275,12 @@ def backward(kept, const float[:, ::1] x, const float[:, ::1] y, const float[:, 
     b.scratch_size = (tiles + threads - 1) // threads * CHUNK * TILE
     cdef double per_row = 8.0 * b.H * (b.I + b.H)
     cdef float *scratch = allocate(
-        row_bounds.shape[0] * 32 + up(threads * b.scratch_size) + 2 * up(b.B * HP)
+        row_bounds.shape[0] * BARRIER + up(threads * b.scratch_size) + 2 * up(b.B * HP)
         + up(panels_size(b.H, b.H, True)) + (up(panels_size(b.I, b.H, True)) if b.dx else 0))
     try:
         with nogil:
             room = scratch
-            b.barriers = <team_barrier*>carve(&room, row_bounds.shape[0] * 32)
+            b.barriers = <team_barrier*>carve(&room, row_bounds.shape[0] * BARRIER)
             memset(b.barriers, 0, row_bounds.shape[0] * sizeof(team_barrier))
             b.everybody = b.barriers + b.row_groups
             b.scratch = carve(&room, threads * b.scratch_size)

@@ -17,6 +17,7 @@ from libc.string cimport memcpy, memset
 
 from ._dispatch cimport clstm_gemm, clstm_kernels, clstm_step, kernels
 from ._panels cimport (
+    BARRIER,
     GATES,
     GROUP,
     Share,
@@ -30,7 +31,7 @@ from ._panels cimport (
     to_blocks,
     up,
 )
-from ._parallel cimport barrier_wait, run, team_barrier
+from ._parallel cimport barrier_wait, flush_subnormals, restore_mode, run, team_barrier
 
 cdef enum:
     STRETCH = 1 << 18  # bytes of gates that a thread projects at a time: they stay in its L2
@@ -72,7 +73,12 @@ cdef void project(const Run *r, const Share *own, Py_ssize_t s, Py_ssize_t end) 
 
 
 cdef void forward_body(void *context, int thread, int size) noexcept nogil:
-    cdef const Run *r = <const Run*>context
+    cdef unsigned long mode = flush_subnormals()
+    steps_forward(<const Run*>context, thread, size)
+    restore_mode(mode)
+
+
+cdef void steps_forward(const Run *r, int thread, int size) noexcept nogil:
     cdef const clstm_kernels *table = kernels(sizeof(float))
     cdef Share own = share_of(r.row_groups, r.row_bounds, r.B, r.NU, thread, size)
     cdef Py_ssize_t HP = r.NU * GROUP, s = r.begin, first, end, u, k, row, row_end, p
@@ -117,8 +123,9 @@ cdef void forward_body(void *context, int thread, int size) noexcept nogil:
                     step.c = r.cells + (u * r.cells_rows + row) * GROUP
                     step.c_prev = step.c
                 table.lstm_step(&step)
-            barrier_wait(&r.barriers[own.group], own.unit_groups)
             s += 1
+            if s < r.end:  # after the last step the team's end is the barrier
+                barrier_wait(&r.barriers[own.group], own.unit_groups)
 
 
 def forward(const float[:, ::1] x, const float[:, ::1] kernel,
@@ -165,7 +172,7 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
         gates, cells, start = kept
         r.gates, r.cells, r.c0 = &gates[0], &cells[0], &start[0]
     cdef bint here = panels is True
-    cdef Py_ssize_t size = 2 * up(r.B * HP) + row_bounds.shape[0] * 32 + up(4 * HP)
+    cdef Py_ssize_t size = 2 * up(r.B * HP) + row_bounds.shape[0] * BARRIER + up(4 * HP)
     if not keep:
         size += up(r.B * HP) + up(r.NU * r.gates_rows * GATES)
     if here:
@@ -175,7 +182,7 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
     cdef float *scratch = allocate(size)
     try:
         room = scratch
-        r.barriers = <team_barrier*>carve(&room, row_bounds.shape[0] * 32)
+        r.barriers = <team_barrier*>carve(&room, row_bounds.shape[0] * BARRIER)
         memset(r.barriers, 0, row_bounds.shape[0] * sizeof(team_barrier))
         r.everybody = r.barriers + r.row_groups
         r.h = carve(&room, 2 * r.B * HP)

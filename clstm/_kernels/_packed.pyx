@@ -1,4 +1,4 @@
-"""Packed weights for serving, with a short way for single steps.
+"""Packed weights for serving, and a short way for single steps.
 
 A step of a small LSTM takes a few microseconds: here nothing is planned, and the arrays' memory is
 reached through the buffer protocol itself.
@@ -16,8 +16,10 @@ from libc.string cimport memcpy, memset
 
 import numpy as np
 
+from ._dispatch cimport kernels
 from ._native_forward cimport Run, forward_body
 from ._panels cimport (
+    BARRIER,
     GATES,
     GROUP,
     aligned_array,
@@ -36,7 +38,8 @@ cdef enum:
     GRAIN = 1 << 16  # multiplications that make another thread worth waking
 
 cdef empty = np.empty
-cdef float32 = np.float32
+cdef float32 = np.dtype(np.float32)
+cdef ndarray = np.ndarray
 
 
 cdef class PackedWeights:
@@ -44,9 +47,7 @@ cdef class PackedWeights:
 
     cdef Py_ssize_t I, H
     cdef readonly tuple panels  # kernel, recurrent_kernel, bias
-    cdef const float *kernel
-    cdef const float *recurrent
-    cdef const float *bias
+    cdef Run weights  # a run that has its weights and nothing else
 
     def __init__(self, const float[:, ::1] kernel, const float[:, ::1] recurrent_kernel,
                  const float[::1] bias):
@@ -61,84 +62,144 @@ cdef class PackedWeights:
         memset(&b[0], 0, 4 * up(self.H) * sizeof(float))
         if bias is not None:
             pack_share(&bias[0], 1, self.H, False, &b[0], 0, 1)
-        self.kernel, self.recurrent, self.bias = &W[0], &U[0], &b[0]
+        memset(&self.weights, 0, sizeof(Run))
+        set_panels(&self.weights, &W[0], self.I, &U[0], self.H, &b[0])
 
-    def step(self, x, h, c):
-        """y (B, 1, H), h (B, H), c (B, H) after one step from x (B, 1, I), h and c.
+    def step(self, x, tuple state):
+        """y (B, 1, H), (h, c) after one step from x (B, 1, I) and state (h, c), each (B, H).
 
-        None, and nothing done, unless x, h and c are float32 arrays of these shapes in C order and
-        B is 1 .. 16: the long way then takes them, or says what is wrong.
+        None, and nothing done, unless these are float32 arrays of these shapes in C order and B is
+        1 .. 16: the long way then takes them, or says what is wrong.
         """
-        cdef Py_buffer views[6]
-        cdef int held = 0
-        cdef Py_ssize_t B = 0
-        cdef object result = None
-        try:
-            for array in (x, h, c):
-                if not isinstance(array, np.ndarray):
-                    return None
-                PyObject_GetBuffer(array, &views[held], PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
-                held += 1
-                if views[held - 1].format[0] != c"f" or views[held - 1].format[1] != 0:
-                    return None
-            if views[0].ndim != 3 or views[1].ndim != 2 or views[2].ndim != 2:
-                return None
-            B = views[0].shape[0]
-            if (B < 1 or B > ROWS or views[0].shape[1] != 1 or views[0].shape[2] != self.I
-                    or views[1].shape[0] != B or views[1].shape[1] != self.H
-                    or views[2].shape[0] != B or views[2].shape[1] != self.H):
-                return None
-            result = (empty((B, 1, self.H), float32), empty((B, self.H), float32),
-                      empty((B, self.H), float32))
-            for array in result:
-                PyObject_GetBuffer(array, &views[held], PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
-                held += 1
-            self.run_step(B, <const float*>views[0].buf, <const float*>views[1].buf,
-                          <const float*>views[2].buf, <float*>views[3].buf, <float*>views[4].buf,
-                          <float*>views[5].buf)
-            return result
-        except (BufferError, ValueError):  # not in C order
+        if len(state) != 2 or kernels(sizeof(float)).gemm == NULL:
             return None
-        finally:
-            while held > 0:
-                held -= 1
-                PyBuffer_Release(&views[held])
+        return short_way(&self.weights, self.I, self.H, x, state[0], state[1])
 
-    cdef int run_step(self, Py_ssize_t B, const float *x, const float *h, const float *c,
-                      float *y, float *h_out, float *c_out) except -1:
-        cdef Py_ssize_t HP = up(self.H), row
-        cdef Py_ssize_t counts[1]
-        cdef Py_ssize_t[2] offsets, bounds
-        cdef Py_ssize_t index[ROWS]
-        cdef Run r
-        cdef float *scratch = allocate(32 + 2 * up(B * HP) + up(B * HP) + up(4 * B * HP))
-        cdef float *room = scratch
-        cdef int size = team(B * 4 * self.H * (self.I + self.H), GRAIN)
-        with nogil:
-            memset(&r, 0, sizeof(r))
-            counts[0], offsets[0], offsets[1], bounds[0], bounds[1] = B, 0, B, 0, B
-            for row in range(B):
-                index[row] = row
-            r.B, r.I, r.H, r.NU, r.N, r.S, r.end = B, self.I, self.H, HP // GROUP, B, 1, 1
-            r.counts, r.offsets, r.index, r.row_bounds = counts, offsets, index, bounds
-            r.row_groups, r.stretch, r.gates_rows, r.cells_rows = 1, 1, B, B
-            r.barriers = <team_barrier*>carve(&room, 32)
-            memset(r.barriers, 0, sizeof(team_barrier))
-            r.x, r.y, r.bias, r.bias_unit = x, y, self.bias, GATES
-            r.kernel.at, r.kernel.unit = self.kernel, self.I * GATES
-            r.recurrent.at, r.recurrent.unit = self.recurrent, self.H * GATES
-            r.kernel.row = r.recurrent.row = GATES
-            r.kernel.gate = r.recurrent.gate = GROUP
-            r.h = carve(&room, 2 * B * HP)
-            r.cells = carve(&room, B * HP)
-            r.c0 = r.cells
-            r.gates = carve(&room, 4 * B * HP)
-            to_blocks(c, r.cells, B, self.H)
-            for row in range(B):
-                memcpy(r.h + row * HP, h + row * self.H, self.H * sizeof(float))
-            run(forward_body, &r, min(size, <int>r.NU))
-            memcpy(h_out, y, B * self.H * sizeof(float))
-            for row in range(B):
-                from_blocks(r.cells + row * GROUP, B * GROUP, c_out + row * self.H, self.H)
-            free(scratch)
-        return 0
+
+cdef void set_panels(Run *r, const float *kernel, Py_ssize_t I, const float *recurrent,
+                     Py_ssize_t H, const float *bias) noexcept nogil:
+    """The weights of a run, packed."""
+    r.kernel.at, r.kernel.unit = kernel, I * GATES
+    r.recurrent.at, r.recurrent.unit = recurrent, H * GATES
+    r.kernel.row = r.recurrent.row = GATES
+    r.kernel.gate = r.recurrent.gate = GROUP
+    r.bias, r.bias_unit = bias, GATES
+
+
+cdef void set_raw(Run *r, const float *kernel, const float *recurrent, Py_ssize_t H,
+                  const float *bias) noexcept nogil:
+    """The weights of a run as they are; H is a multiple of 16."""
+    r.kernel.at, r.recurrent.at, r.bias = kernel, recurrent, bias
+    r.kernel.unit = r.recurrent.unit = r.bias_unit = GROUP
+    r.kernel.row = r.recurrent.row = 4 * H
+    r.kernel.gate = r.recurrent.gate = H
+
+
+cdef bint take(object array, Py_buffer *view, int ndim) except -1:
+    """Hold the memory of a float32 array in C order; False, and nothing held, for anything else."""
+    if not isinstance(array, ndarray):
+        return False
+    try:
+        PyObject_GetBuffer(array, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+    except (BufferError, ValueError):  # not in C order
+        return False
+    if view.ndim != ndim or view.format[0] != c"f" or view.format[1] != 0:
+        PyBuffer_Release(view)
+        return False
+    return True
+
+
+def step_raw(x, kernel, recurrent_kernel, bias, tuple state):
+    """As `PackedWeights.step`, with weights as they are; None unless the units are whole blocks."""
+    cdef Py_buffer W, U, b
+    cdef Run weights
+    cdef Py_ssize_t I, H
+    if len(state) != 2 or kernels(sizeof(float)).gemm == NULL or not take(kernel, &W, 2):
+        return None
+    try:
+        if not take(recurrent_kernel, &U, 2):
+            return None
+        try:
+            I, H = W.shape[0], U.shape[0]
+            if (H % GROUP or H == 0 or I == 0 or U.shape[1] != 4 * H or W.shape[1] != 4 * H
+                    or not take(bias, &b, 1)):
+                return None
+            try:
+                if b.shape[0] != 4 * H:
+                    return None
+                memset(&weights, 0, sizeof(Run))
+                set_raw(&weights, <float*>W.buf, <float*>U.buf, H, <float*>b.buf)
+                return short_way(&weights, I, H, x, state[0], state[1])
+            finally:
+                PyBuffer_Release(&b)
+        finally:
+            PyBuffer_Release(&U)
+    finally:
+        PyBuffer_Release(&W)
+
+
+cdef short_way(const Run *weights, Py_ssize_t I, Py_ssize_t H, x, h, c):
+    cdef Py_buffer views[6]
+    cdef int held = 0, k
+    cdef Py_ssize_t B
+    cdef tuple arrays
+    try:
+        for array in (x, h, c):
+            if not take(array, &views[held], 2 if held else 3):
+                return None
+            held += 1
+        B = views[0].shape[0]
+        if B < 1 or B > ROWS or views[0].shape[1] != 1 or views[0].shape[2] != I:
+            return None
+        for k in range(1, 3):
+            if views[k].shape[0] != B or views[k].shape[1] != H:
+                return None
+        arrays = (empty((B, 1, H), float32), empty((B, H), float32), empty((B, H), float32))
+        for array in arrays:
+            PyObject_GetBuffer(array, &views[held], PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+            held += 1
+        run_step(weights, B, I, H, <const float*>views[0].buf, <const float*>views[1].buf,
+                 <const float*>views[2].buf, <float*>views[3].buf, <float*>views[4].buf,
+                 <float*>views[5].buf)
+        return arrays[0], (arrays[1], arrays[2])
+    finally:
+        while held > 0:
+            held -= 1
+            PyBuffer_Release(&views[held])
+
+
+cdef int run_step(const Run *weights, Py_ssize_t B, Py_ssize_t I, Py_ssize_t H, const float *x,
+                  const float *h, const float *c, float *y, float *h_out,
+                  float *c_out) except -1:
+    cdef Py_ssize_t HP = up(H), row
+    cdef Py_ssize_t counts[1]
+    cdef Py_ssize_t[2] offsets, bounds
+    cdef Py_ssize_t index[ROWS]
+    cdef Run r = weights[0]
+    cdef float *scratch = allocate(2 * BARRIER + 2 * up(B * HP) + up(B * HP) + up(4 * B * HP))
+    cdef float *room = scratch
+    cdef int size = team(B * 4 * H * (I + H), GRAIN)
+    with nogil:
+        counts[0], offsets[0], offsets[1], bounds[0], bounds[1] = B, 0, B, 0, B
+        for row in range(B):
+            index[row] = row
+        r.B, r.I, r.H, r.NU, r.N, r.S, r.end = B, I, H, HP // GROUP, B, 1, 1
+        r.counts, r.offsets, r.index, r.row_bounds = counts, offsets, index, bounds
+        r.row_groups, r.stretch, r.gates_rows, r.cells_rows = 1, 1, B, B
+        r.barriers = <team_barrier*>carve(&room, 2 * BARRIER)
+        memset(r.barriers, 0, 2 * sizeof(team_barrier))
+        r.everybody = r.barriers + 1
+        r.x, r.y = x, y
+        r.h = carve(&room, 2 * B * HP)
+        r.cells = carve(&room, B * HP)
+        r.c0 = r.cells
+        r.gates = carve(&room, 4 * B * HP)
+        to_blocks(c, r.cells, B, H)
+        for row in range(B):
+            memcpy(r.h + row * HP, h + row * H, H * sizeof(float))
+        run(forward_body, &r, min(size, <int>r.NU))
+        memcpy(h_out, y, B * H * sizeof(float))
+        for row in range(B):
+            from_blocks(r.cells + row * GROUP, B * GROUP, c_out + row * H, H)
+        free(scratch)
+    return 0

@@ -3,6 +3,10 @@ cdef extern from "barrier.h" nogil:
         pass
     void barrier_wait(team_barrier *barrier, int size)
 
+cdef extern from "fpmode.h" nogil:
+    unsigned long flush_subnormals()
+    void restore_mode(unsigned long mode)
+
 ctypedef void (*team_body)(void *context, int thread, int size) noexcept nogil
 
 # How many threads should share `work` elements when one thread's share is worth `grain` of them?

@@ -14,33 +14,6 @@
 
 typedef void (*team_body)(void *context, int thread, int size);
 
-/* Subnormal numbers cost a hundred cycles each: inside a team they are zero. */
-static unsigned long flush_subnormals(void)
-{
-#if defined(__x86_64__)
-    unsigned mode = __builtin_ia32_stmxcsr();
-    __builtin_ia32_ldmxcsr(mode | 0x8040); /* FTZ and DAZ */
-    return mode;
-#elif defined(__aarch64__)
-    unsigned long mode;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
-    __asm__ volatile("msr fpcr, %0" : : "r"(mode | 1ul << 24));
-    return mode;
-#else
-    return 0;
-#endif
-}
-static void restore_mode(unsigned long mode)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_ldmxcsr((unsigned)mode);
-#elif defined(__aarch64__)
-    __asm__ volatile("msr fpcr, %0" : : "r"(mode));
-#else
-    (void)mode;
-#endif
-}
-
 /* The process's workers.  One call has them at a time; a call that finds them taken works on its own
    thread alone, for then the cores are busy anyway. */
 enum { MOST = 256, DOCK_SPINS = 4000 };
@@ -57,7 +30,6 @@ static struct {
 static void *work(void *number)
 {
     const int thread = (int)(intptr_t)number;
-    flush_subnormals();
     for (int seen = 0;; seen++) {
         signal_wait_while(&pool.call[thread], seen, DOCK_SPINS);
         pool.body(pool.context, thread, pool.size);
@@ -90,7 +62,6 @@ static int gather_workers(int size)
 /* body(context, thread, size) on `size` threads, thread 0 the caller's, or on fewer. */
 static void team_run(team_body body, void *context, int size)
 {
-    const unsigned long mode = flush_subnormals();
     if (size == 1 || atomic_flag_test_and_set(&pool.taken)) {
         body(context, 0, 1);
     } else {
@@ -104,7 +75,6 @@ static void team_run(team_body body, void *context, int size)
             signal_wait_while(&pool.done, n, SPINS);
         atomic_flag_clear(&pool.taken);
     }
-    restore_mode(mode);
 }
 
 #endif
