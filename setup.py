@@ -18,6 +18,8 @@ DEBUG = os.environ.get("CLSTM_DEBUG") == "1"
 # -ffp-contract=off: the compiler adds no FMA of its own, so results do not depend on it
 FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
 FLAGS += ["-g0", "-Wall", "-Wextra"]
+HEADERS = [*glob("csrc/**/*.h", recursive=True), *glob("csrc/**/*.inc", recursive=True)]
+HEADERS += glob("clstm/_kernels/*.h")
 
 
 def openmp_flags(compiler):
@@ -53,8 +55,7 @@ def extension(name):
         f"clstm._kernels.{name}",
         sources,
         include_dirs=["csrc", "clstm/_kernels"],
-        depends=[p for pattern in ("csrc/**/*.h", "csrc/**/*.inc", "clstm/_kernels/*.h")
-                 for p in glob(pattern, recursive=True)],  # fmt: skip
+        depends=HEADERS,
     )
 
 
@@ -67,8 +68,7 @@ directives = {
     "embedsignature": True,
     "freethreading_compatible": True,
 }
-names = ["_dispatch", "_parallel", "_pointwise", "_optim", "_blas", "_lstm_blas", "_gemm", "_panels",
-         "_native_forward", "_native_backward", "_packed"]
+names = [Path(path).stem for path in sorted(glob("clstm/_kernels/*.pyx"))]
 setup(
     ext_modules=cythonize(
         [extension(name) for name in names], compiler_directives=directives, build_dir="build"

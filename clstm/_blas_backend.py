@@ -45,7 +45,8 @@ def lstm_forward(
         recurrent_mask = rows(recurrent_mask, steps)
     kept = _FORWARD[x.dtype](
         x.reshape(-1, x.shape[2]), kernel, recurrent_kernel, bias, h, c, recurrent_mask,
-        y.reshape(-1, units), steps.rows, steps.starts, steps.counts, steps.index, steps.in_place, keep)  # fmt: skip
+        y.reshape(-1, units), steps.rows, steps.starts, steps.counts, steps.index, steps.in_place,
+        keep)  # fmt: skip
     saved = None
     if keep:
         saved = Saved(kernel, recurrent_kernel, recurrent_mask, c0, steps, x.shape, kept)
@@ -64,8 +65,8 @@ def lstm_backward(
         dx = (np.empty if steps.full else np.zeros)(saved.shape, dh.dtype)
     _BACKWARD[dh.dtype](
         *saved.kept, saved.c0, saved.kernel, saved.recurrent_kernel, saved.recurrent_mask,
-        None if dy is None else dy.reshape(-1, units), dh, dc, steps.rows, steps.starts, steps.counts, steps.index, steps.in_place, d_kernel, d_recurrent,
-        d_bias,
+        None if dy is None else dy.reshape(-1, units), dh, dc, steps.rows, steps.starts,
+        steps.counts, steps.index, steps.in_place, d_kernel, d_recurrent, d_bias,
         None if dx is None else dx.reshape(-1, saved.shape[2]))  # fmt: skip
     return dx, unrows(dh, steps), unrows(dc, steps)
 

@@ -11,6 +11,7 @@ after the other, in each step the rows that are active.
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -69,9 +70,7 @@ def _full(batch: int, time: int, reverse: bool, time_major: bool, groups: int) -
     rows = np.arange(groups + 1) * batch // groups
     places = np.arange(time)[:: -1 if reverse else 1, None] * time_stride
     places = places + np.arange(batch) * row_stride  # (T, B)
-    index = np.concatenate(
-        [places[:, a:b].ravel() for a, b in zip(rows[:-1], rows[1:], strict=True)]
-    )
+    index = np.concatenate([places[:, a:b].ravel() for a, b in itertools.pairwise(rows)])
     return Steps(
         order=None,
         rows=rows,
@@ -88,7 +87,7 @@ _cached_full = functools.lru_cache(maxsize=256)(_full)
 
 
 def _pack(mask: np.ndarray, reverse: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(row, position) of each packed row, and the counts, of one group's mask, longest row first."""
+    """(row, position) of each packed row, and the counts, of a group's mask, longest row first."""
     lengths = mask.sum(axis=1)
     row, position = np.nonzero(mask)  # by row, then by position
     rank = np.arange(row.size) - np.repeat(np.cumsum(lengths) - lengths, lengths)

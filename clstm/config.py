@@ -1,7 +1,8 @@
 """Threads, backend and instruction set of this process.
 
 The environment sets the start: CLSTM_NUM_THREADS (else OMP_NUM_THREADS, else the cores that this
-process may use), CLSTM_BACKEND (auto, native, blas, numpy), CLSTM_ISA (a name that `available_isas` gives).
+process may use), CLSTM_BACKEND (auto, native, blas, numpy), CLSTM_ISA (a name that `available_isas`
+gives).
 """
 
 from __future__ import annotations
@@ -44,12 +45,12 @@ def set_num_threads(threads: int) -> None:
 
 
 def get_backend() -> str:
-    """The backend that the functions take when they are not told: "auto", "native", "blas" or "numpy"."""
+    """The backend that functions take when they are not told: auto, native, blas or numpy."""
     return _backend
 
 
 def set_backend(name: str) -> None:
-    """Take backend `name`: "native", "blas", "numpy", or "auto" for the fastest that can do the work."""
+    """Take backend `name`: native, blas, numpy, or auto for the fastest that can do the work."""
     global _backend
     if name not in ("auto", *BACKENDS):
         raise ValueError(f"backend: expected one of auto, {', '.join(BACKENDS)}, got {name!r}")

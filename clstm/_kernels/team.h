@@ -1,12 +1,11 @@
-/* Teams of threads.
-
-   libgomp's teams spin for milliseconds after each region, which takes the core from whoever needs
-   it, the own process's next call included, and they do not survive a fork (gcc bug 60035).  These
-   workers sleep after some 30 microseconds, and a forked child makes its own. */
+/* Teams of threads.  libgomp's spin for milliseconds after each region, which takes the core from
+   whoever needs it, the own process's next call included, and they do not survive a fork (gcc bug
+   60035).  These workers soon sleep, and a forked child makes its own. */
 #ifndef CLSTM_TEAM_H
 #define CLSTM_TEAM_H
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -16,13 +15,15 @@ typedef void (*team_body)(void *context, int thread, int size);
 
 /* The process's workers.  One call has them at a time; a call that finds them taken works on its own
    thread alone, for then the cores are busy anyway. */
-enum { MOST = 256, DOCK_SPINS = 4000 };
+enum { MOST = 256, DOCK_SPINS = 4000 }; /* between calls: some 70 microseconds */
 static struct {
     atomic_flag taken;
     int workers;
     team_body body;
     void *context;
     int size;
+    int cpu; /* the one that the workers keep off: the caller's */
+    pthread_t threads[MOST];
     team_signal call[MOST]; /* [thread]: counts the calls that this worker takes part in */
     team_signal done;       /* counts the workers that have finished the call */
 } pool = {.taken = ATOMIC_FLAG_INIT};
@@ -45,17 +46,35 @@ static void forget_workers(void) /* in a forked child they do not exist */
     atomic_flag_clear(&pool.taken);
 }
 
+/* A worker that is woken while the other virtual CPUs of a guest are halted is put on the caller's,
+   where it would wait for the caller, and the caller for it. */
+static void keep_off_the_callers_cpu(void)
+{
+#if defined(__linux__)
+    const int cpu = sched_getcpu();
+    cpu_set_t allowed;
+    if (cpu == pool.cpu || sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+    pool.cpu = cpu;
+    if (CPU_COUNT(&allowed) < 2) return;
+    CPU_CLR(cpu, &allowed);
+    for (int t = 1; t <= pool.workers; t++)
+        pthread_setaffinity_np(pool.threads[t], sizeof allowed, &allowed);
+#endif
+}
+
 /* workers 1 .. size - 1, or as many as the system gives; how many threads that makes */
 static int gather_workers(int size)
 {
     static int prepared = 0;
     if (!prepared) prepared = pthread_atfork(NULL, NULL, forget_workers) == 0;
     while (pool.workers < size - 1) {
-        pthread_t thread;
-        if (pthread_create(&thread, NULL, work, (void *)(intptr_t)(pool.workers + 1)) != 0) break;
-        pthread_detach(thread);
+        const int t = pool.workers + 1;
+        if (pthread_create(&pool.threads[t], NULL, work, (void *)(intptr_t)t) != 0) break;
+        pthread_detach(pool.threads[t]);
         pool.workers++;
+        pool.cpu = -1;
     }
+    keep_off_the_callers_cpu();
     return pool.workers < size - 1 ? pool.workers + 1 : size;
 }
 
