@@ -20,7 +20,7 @@ class Settings(NamedTuple):
     rounds: int = 9
     block: float = 0.1  # seconds of calls in a round, one call at least
     warm: float = 2.0  # seconds of warm-up, one call more at most
-    gap: float = 0.01  # seconds between two libraries: whoever spins after its work has stopped
+    gap: float = 0.2  # seconds between two libraries: who spins after its work has stopped by then
     budget: float = 300.0  # seconds that one case may take
 
 

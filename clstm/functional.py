@@ -197,7 +197,7 @@ def lstm_forward(
 ) -> tuple[Array, State, Tape]:  # fmt: skip
     """As `lstm`, and keeps on a tape what `lstm_backward` needs: 4H gates and H cells a position.
 
-    Returns y, (h, c), tape. The arrays passed must not change before the backward run.
+    Returns y, (h, c), tape. The arrays passed, and y, must not change before the backward run.
     """
     weights = _check_weights(kernel, recurrent_kernel, bias)
     y, state, module, saved = _run(weights, x, initial_state, lengths, mask, reverse, time_major,

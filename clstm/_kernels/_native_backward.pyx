@@ -63,8 +63,7 @@ cdef struct Back:
     float *d_recurrent
     float *d_bias
     float *dx
-    float *scratch  # (threads, scratch_size)
-    Py_ssize_t scratch_size
+    float *scratch  # (tiles, CHUNK, TILE): x and h_{t-1} of a chunk, in tiles
 
 
 cdef float[64] ZEROS
@@ -159,7 +158,7 @@ cdef void weights_gradient(const Back *b, int thread, int size) noexcept nogil:
     cdef Py_ssize_t tiles = x_tiles + h_tiles + (1 if b.d_bias != NULL else 0)
     cdef Py_ssize_t first = tiles * thread // size, last = tiles * (thread + 1) // size
     cdef Py_ssize_t p, end, u, t, step = 0
-    cdef float *rows = b.scratch + thread * b.scratch_size
+    cdef float *rows = b.scratch + first * CHUNK * TILE
     cdef clstm_gemm g
     memset(&g, 0, sizeof(g))
     g.groups, g.blocks = 4, 1
@@ -272,10 +271,9 @@ def backward(kept, const float[:, ::1] x, const float[:, ::1] y, const float[:, 
     b.x, b.y, b.h0 = &x[0, 0], &y[0, 0], &h0[0, 0]
     b.d_kernel, b.d_recurrent = &d_kernel[0, 0], &d_recurrent[0, 0]
     cdef Py_ssize_t tiles = (b.I + TILE - 1) // TILE + (b.H + TILE - 1) // TILE + 1
-    b.scratch_size = (tiles + threads - 1) // threads * CHUNK * TILE
     cdef double per_row = 8.0 * b.H * (b.I + b.H)
     cdef float *scratch = allocate(
-        row_bounds.shape[0] * BARRIER + up(threads * b.scratch_size) + 2 * up(b.B * HP)
+        row_bounds.shape[0] * BARRIER + up(tiles * CHUNK * TILE) + 2 * up(b.B * HP)
         + up(panels_size(b.H, b.H, True)) + (up(panels_size(b.I, b.H, True)) if b.dx else 0))
     try:
         with nogil:
@@ -283,7 +281,7 @@ def backward(kept, const float[:, ::1] x, const float[:, ::1] y, const float[:, 
             b.barriers = <team_barrier*>carve(&room, row_bounds.shape[0] * BARRIER)
             memset(b.barriers, 0, row_bounds.shape[0] * sizeof(team_barrier))
             b.everybody = b.barriers + b.row_groups
-            b.scratch = carve(&room, threads * b.scratch_size)
+            b.scratch = carve(&room, tiles * CHUNK * TILE)
             b.dc, b.dh = carve(&room, b.B * HP), carve(&room, b.B * HP)
             b.recurrent = carve(&room, panels_size(b.H, b.H, True))
             if b.dx != NULL:

@@ -40,15 +40,17 @@ static inline void signal_set(team_signal *s, int value)
     atomic_store(&s->value, value);
     if (atomic_load(&s->sleepers) > 0) WAKE(&s->value);
 }
-static inline void signal_wait_while(team_signal *s, int value, int spins)
+/* Returns whether it slept. */
+static inline int signal_wait_while(team_signal *s, int value, int spins)
 {
     for (; spins > 0; spins--) {
-        if (atomic_load_explicit(&s->value, memory_order_acquire) != value) return;
+        if (atomic_load_explicit(&s->value, memory_order_acquire) != value) return 0;
         PAUSE();
     }
     atomic_fetch_add(&s->sleepers, 1);
     while (atomic_load(&s->value) == value) SLEEP_WHILE(&s->value, value);
     atomic_fetch_sub(&s->sleepers, 1);
+    return 1;
 }
 
 /* All zeros at first. */

@@ -22,17 +22,40 @@ static struct {
     team_body body;
     void *context;
     int size;
-    int cpu; /* the one that the workers keep off: the caller's */
+#if defined(__linux__)
+    cpu_set_t allowed; /* the caller's CPUs */
+#endif
     pthread_t threads[MOST];
     team_signal call[MOST]; /* [thread]: counts the calls that this worker takes part in */
     team_signal done;       /* counts the workers that have finished the call */
 } pool = {.taken = ATOMIC_FLAG_INIT};
 
+/* A worker that is woken while the other virtual CPUs of a guest are halted is put on the caller's
+   CPU, where it would wait for the caller, and the caller for it.  So it wakes on the others alone,
+   and may then be moved to any. */
+static void wake_elsewhere(int thread)
+{
+#if defined(__linux__)
+    cpu_set_t others = pool.allowed;
+    CPU_CLR(sched_getcpu(), &others);
+    if (CPU_COUNT(&others) > 0)
+        pthread_setaffinity_np(pool.threads[thread], sizeof others, &others);
+#else
+    (void)thread;
+#endif
+}
+static void allow_all(void)
+{
+#if defined(__linux__)
+    pthread_setaffinity_np(pthread_self(), sizeof pool.allowed, &pool.allowed);
+#endif
+}
+
 static void *work(void *number)
 {
     const int thread = (int)(intptr_t)number;
     for (int seen = 0;; seen++) {
-        signal_wait_while(&pool.call[thread], seen, DOCK_SPINS);
+        if (signal_wait_while(&pool.call[thread], seen, DOCK_SPINS)) allow_all();
         pool.body(pool.context, thread, pool.size);
         atomic_fetch_add(&pool.done.value, 1);
         if (atomic_load(&pool.done.sleepers) > 0) WAKE(&pool.done.value);
@@ -46,22 +69,6 @@ static void forget_workers(void) /* in a forked child they do not exist */
     atomic_flag_clear(&pool.taken);
 }
 
-/* A worker that is woken while the other virtual CPUs of a guest are halted is put on the caller's,
-   where it would wait for the caller, and the caller for it. */
-static void keep_off_the_callers_cpu(void)
-{
-#if defined(__linux__)
-    const int cpu = sched_getcpu();
-    cpu_set_t allowed;
-    if (cpu == pool.cpu || sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
-    pool.cpu = cpu;
-    if (CPU_COUNT(&allowed) < 2) return;
-    CPU_CLR(cpu, &allowed);
-    for (int t = 1; t <= pool.workers; t++)
-        pthread_setaffinity_np(pool.threads[t], sizeof allowed, &allowed);
-#endif
-}
-
 /* workers 1 .. size - 1, or as many as the system gives; how many threads that makes */
 static int gather_workers(int size)
 {
@@ -72,9 +79,7 @@ static int gather_workers(int size)
         if (pthread_create(&pool.threads[t], NULL, work, (void *)(intptr_t)t) != 0) break;
         pthread_detach(pool.threads[t]);
         pool.workers++;
-        pool.cpu = -1;
     }
-    keep_off_the_callers_cpu();
     return pool.workers < size - 1 ? pool.workers + 1 : size;
 }
 
@@ -87,8 +92,13 @@ static void team_run(team_body body, void *context, int size)
         size = gather_workers(size < MOST ? size : MOST);
         pool.body = body, pool.context = context, pool.size = size;
         atomic_store(&pool.done.value, 0);
-        for (int t = 1; t < size; t++)
+#if defined(__linux__)
+        sched_getaffinity(0, sizeof pool.allowed, &pool.allowed);
+#endif
+        for (int t = 1; t < size; t++) {
+            if (atomic_load(&pool.call[t].sleepers) > 0) wake_elsewhere(t);
             signal_set(&pool.call[t], atomic_load(&pool.call[t].value) + 1);
+        }
         body(context, 0, size);
         for (int n; (n = atomic_load(&pool.done.value)) < size - 1;)
             signal_wait_while(&pool.done, n, SPINS);
