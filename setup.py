@@ -1,6 +1,6 @@
 """The compiled part: C kernels (csrc/) and the Cython modules above them (clstm/_kernels/).
 
-CLSTM_NO_OPENMP=1 builds without OpenMP; CLSTM_DEBUG=1 checks every index in the Cython modules.
+CLSTM_NO_OPENMP=1 builds without OpenMP; CLSTM_DEBUG=1 checks every index of a memoryview.
 """
 
 import os
@@ -34,7 +34,7 @@ def openmp_flags(compiler):
             command = [*compiler, flag, str(source), "-o", str(Path(folder, "probe"))]
             if subprocess.run(command, capture_output=True).returncode == 0:
                 return [flag]
-    print("clstm: this compiler has no OpenMP; building for one thread", file=sys.stderr)
+    print("clstm: no OpenMP here; the blas backend will use one thread", file=sys.stderr)
     return []
 
 

@@ -100,7 +100,7 @@ def lstm_backward(
     act, gate_act = saved.activation, saved.recurrent_activation
     if dy is not None and saved.time_major:
         dy = np.swapaxes(dy, 0, 1)
-    dx = np.zeros_like(x)
+    dx = np.zeros_like(x) if need_dx else None
     for t, step in zip(reversed(saved.times), reversed(saved.steps), strict=True):
         h_in, c_prev, z, (i, f, g, o), c = step
         zi, zf, zg, zo = np.split(z, 4, axis=1)
@@ -119,7 +119,7 @@ def lstm_backward(
         )
         if valid is not None:
             dz = np.where(valid, dz, 0)
-        if need_dx:
+        if dx is not None:
             dx[:, t] = dz @ kernel.T
         d_kernel += x[:, t].T @ dz
         d_recurrent += h_in.T @ dz
@@ -131,7 +131,9 @@ def lstm_backward(
         dc_prev = dc_new * f
         dh = dh_prev if valid is None else np.where(valid, dh_prev, dh)
         dc = dc_prev if valid is None else np.where(valid, dc_prev, dc)
-    return (np.swapaxes(dx, 0, 1) if saved.time_major else dx), dh, dc
+    if dx is not None and saved.time_major:
+        dx = np.swapaxes(dx, 0, 1)
+    return dx, dh, dc
 
 
 def matmul(a: Array, b: Array, out: Array, transpose_a: bool = False, transpose_b: bool = False,

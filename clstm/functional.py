@@ -162,7 +162,7 @@ def lstm(
             (Gal & Ghahramani 2016).
         activation, recurrent_activation: of the candidate and the cell, of the gates; any name
             that `clstm.activations` knows. Others than tanh and sigmoid run on the numpy backend.
-        backend: "blas", "numpy", "auto", or None for the one in `clstm.config`.
+        backend: "native", "blas", "numpy", "auto", or None for the one in `clstm.config`.
 
     Returns:
         y, (h, c): y (B, T, H), or (T, B, H), is 0 at skipped positions; h and c (B, H) are each
@@ -235,9 +235,31 @@ def lstm_backward(
     dc = _state("dc", dc, batch, units, dtype)
     if into is None:
         into = [None if w is None else np.zeros_like(w) for w in weights]
+    else:
+        _check_into(into, weights)
     saved, tape.saved = tape.saved, None
     dx, dh0, dc0 = tape.backend.lstm_backward(saved, dy, dh, dc, *into, need_dx=need_dx)
     return Grads(dx, *into, dh0, dc0)
+
+
+def _check_into(into: Any, weights: _Weights) -> None:
+    if not isinstance(into, (tuple, list)) or len(into) != len(weights):
+        raise ValueError("into: expected (d_kernel, d_recurrent_kernel, d_bias)")
+    for k, (target, weight) in enumerate(zip(into, weights, strict=True)):
+        if target is None and (weight is None or k == 2):
+            continue
+        if (
+            weight is None
+            or type(target) is not np.ndarray
+            or target.dtype != weight.dtype
+            or target.shape != weight.shape
+            or not target.flags.carray
+        ):
+            expected = None if weight is None else f"a writable {weight.dtype} {weight.shape}"
+            raise ValueError(
+                f"into[{k}]: expected {expected} array in C order, got "
+                f"{getattr(target, 'dtype', type(target).__name__)} {np.shape(target)}"
+            )
 
 
 class Packed:
@@ -249,7 +271,7 @@ class Packed:
     def __init__(self, weights: _Weights):
         self._weights = weights
         self._packed = None
-        if weights.kernel.dtype == FLOATS[0]:
+        if weights.kernel.dtype == FLOATS[0] and _dispatch.is_vector():
             self._packed = PackedWeights(*weights)
 
     def __call__(

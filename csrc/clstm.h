@@ -59,7 +59,7 @@ typedef struct clstm_step {
 } clstm_step;
 
 typedef struct clstm_kernels {
-    const char *isa; /* "avx512", "avx2", "neon" or "scalar" */
+    const char *isa; /* "avx512", "avx2", "neon", "scalar" or "double" */
     int lanes;       /* reals per vector register */
 
     /* --- elementwise functions: y[k] = f(x[k]), k < n; y may be x ------------------------- */

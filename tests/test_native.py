@@ -155,7 +155,8 @@ def train(steps=50):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(160, 10, 10)), rng.integers(0, 2, 160)
     model = Sequential([LSTM(64, input_shape=(10, 10), return_sequences=True, dropout=0.2),
-                        LSTM(32, recurrent_dropout=0.1), Dense(1, activation="sigmoid")])  # fmt: skip
+                        LSTM(32, recurrent_dropout=0.1),
+                        Dense(1, activation="sigmoid")])  # fmt: skip
     model.compile("adam", "binary_crossentropy")
     model.fit(x, y, epochs=steps // 5, batch_size=32, verbose=0)
     return model.get_weights()
@@ -298,3 +299,46 @@ def test_subnormal_states_decay_to_zero_without_harm():
                        initial_state=(h0 := np.full((2, 16), 1e-38, np.float32), h0))  # fmt: skip
     assert np.isfinite(y).all()
     assert np.isfinite(c).all()
+
+
+# --- what another instruction set, or a caller, could break --------------------------------------
+
+
+def test_a_tape_outlives_a_change_of_the_instruction_set():
+    x, W, U, b, state, dy = problem((4, 5, 6, 8))  # 8 units: half of a unit block does not exist
+    results = []
+    for before in VECTOR_ISAS:
+        for after in config.available_isas():
+            config.set_isa(before)
+            _, _, tape = F.lstm_forward(x, W, U, b, initial_state=state)
+            config.set_isa(after)
+            results.append(F.lstm_backward(tape, dy))
+    for grads in results[1:]:
+        assert same(grads, results[0])
+
+
+def test_packing_works_on_every_instruction_set():
+    x, W, U, b, state, _ = problem((2, 3, 5, 20))
+    for isa in config.available_isas():
+        config.set_isa(isa)
+        y, _ = F.pack(W, U, b)(x, state)
+        np.testing.assert_allclose(y, F.lstm(x, W, U, b, initial_state=state)[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["native", "blas", "numpy"])
+def test_gradients_are_added_only_to_arrays_that_fit(backend):
+    x, W, U, b, state, dy = problem((2, 3, 5, 20))
+    _, _, tape = F.lstm_forward(x, W, U, b, initial_state=state, backend=backend)
+    good = [np.ones_like(w) for w in (W, U, b)]
+    bad = [
+        [np.zeros((1, 1), np.float32), *good[1:]],
+        [good[0], good[1].astype(np.float64), good[2]],
+        [good[0].T.copy().T, *good[1:]],
+        good[:2],
+    ]
+    for into in bad:
+        with pytest.raises(ValueError, match="into"):
+            F.lstm_backward(tape, dy, into=into)
+    grads = F.lstm_backward(tape, dy, into=good, need_dx=False)  # the tape is still whole
+    assert grads.x is None
+    assert not any((g == 1).all() for g in good)

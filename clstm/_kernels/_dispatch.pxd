@@ -70,3 +70,7 @@ ctypedef fused real:
 
 # the table in use for reals of this size: 4 float32, 8 float64
 cdef const clstm_kernels *kernels(size_t itemsize) noexcept nogil
+
+# the table in use for float32, or, if that has no native kernels, the best that has them: a tape
+# of the native backend is run backwards whatever has been selected since
+cdef const clstm_kernels *native_kernels() noexcept nogil

@@ -15,6 +15,11 @@ cdef const clstm_kernels *kernels(size_t itemsize) noexcept nogil:
     return _float32 if itemsize == 4 else &clstm_double
 
 
+cdef const clstm_kernels *native_kernels() noexcept nogil:
+    cdef const clstm_kernels *table = _float32
+    return table if table.gemm != NULL else _tables[0]
+
+
 def available() -> list[str]:
     """Names of the instruction sets that this CPU can run, best first."""
     names = []

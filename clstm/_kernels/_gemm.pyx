@@ -4,7 +4,7 @@ from libc.string cimport memset
 
 import numpy as np
 
-from ._dispatch cimport clstm_gemm, clstm_kernels, kernels
+from ._dispatch cimport clstm_gemm, clstm_kernels, native_kernels
 from ._parallel cimport run, team
 
 cdef enum:
@@ -26,7 +26,7 @@ cdef struct Product:
 cdef void pack_body(void *context, int thread, int size) noexcept nogil:
     cdef const Product *q = <const Product*>context
     cdef Py_ssize_t blocks = (q.N + GROUP - 1) // GROUP
-    kernels(sizeof(float)).pack(q.K, q.N, q.b, q.b_k, q.b_n, q.panels, GROUP, q.K * GROUP,
+    native_kernels().pack(q.K, q.N, q.b, q.b_k, q.b_n, q.panels, GROUP, q.K * GROUP,
                                 blocks * thread // size, blocks * (thread + 1) // size)
 
 
@@ -46,7 +46,7 @@ cdef void product_body(void *context, int thread, int size) noexcept nogil:
         g.last = min(<Py_ssize_t>GROUP, q.N - (u + g.groups - 1) * GROUP)
         g.b = q.panels + u * g.b_group
         g.c = q.whole.c + row * g.c_row + u * GROUP
-        kernels(sizeof(float)).gemm(&g)
+        native_kernels().gemm(&g)
         u += g.groups
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from ._blas cimport gemm
 from ._dispatch cimport clstm_kernels, kernels, real
 
-from ._blas import check_sizes, exclusive
+from ._blas import check_sizes, exclusive, groups
 
 cdef enum:
     STRETCH = 1 << 16  # gates that inference projects at a time: they stay in the core's cache
@@ -179,6 +179,7 @@ def backward(const real[:, ::1] xs, const real[:, ::1] hs, const real[:, ::1] cs
     if N == 0:
         return
     cdef const clstm_kernels *table = kernels(sizeof(real))
+    cdef int size = <int>min(G, <Py_ssize_t>groups(N * 8 * H * (I + H)))  # one in a forked child
     cdef const real *null = NULL
     cdef const real *dy_pointer = NULL
     cdef real *dxs = NULL
@@ -190,7 +191,7 @@ def backward(const real[:, ::1] xs, const real[:, ::1] hs, const real[:, ::1] cs
         dxs = &packed[0, 0]
 
     with exclusive, nogil:
-        for g in prange(G, num_threads=<int>G, schedule="static"):
+        for g in prange(G, num_threads=size, schedule="static"):
             _backward_group(
                 I, H, S, &counts[g, 0], &index[0] + starts[g], starts[g + 1] - starts[g],
                 &kernel[0, 0], &recurrent_kernel[0, 0],
@@ -199,7 +200,7 @@ def backward(const real[:, ::1] xs, const real[:, ::1] hs, const real[:, ::1] cs
                 &gates[0, 0] + starts[g] * 4 * H, dy_pointer, &dh[0, 0] + rows[g] * H,
                 &dc[0, 0] + rows[g] * H, NULL if dxs == NULL else dxs + starts[g] * I)
         # the weights' gradients: each thread has columns of its own
-        for g in prange(G, num_threads=<int>G, schedule="static"):
+        for g in prange(G, num_threads=size, schedule="static"):
             a = 4 * H * g // G
             width = 4 * H * (g + 1) // G - a
             gemm(True, False, I, width, N, &xs[0, 0], I, &gates[0, 0] + a, 4 * H,
@@ -209,5 +210,5 @@ def backward(const real[:, ::1] xs, const real[:, ::1] hs, const real[:, ::1] cs
             if d_bias is not None and width > 0:
                 table.column_sums(N, width, &gates[0, 0] + a, 4 * H, &d_bias[0] + a)
         if dxs != NULL and not in_place:
-            for p in prange(N, num_threads=<int>G, schedule="static"):
+            for p in prange(N, num_threads=size, schedule="static"):
                 memcpy(&dx[0, 0] + index[p] * I, dxs + p * I, I * sizeof(real))

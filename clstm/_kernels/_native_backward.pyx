@@ -6,7 +6,7 @@ One barrier per step: a thread's columns of dh belong to its own units, so only 
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from ._dispatch cimport clstm_gemm, clstm_kernels, kernels
+from ._dispatch cimport clstm_gemm, clstm_kernels, native_kernels
 from ._panels cimport (
     BARRIER,
     GATES,
@@ -74,7 +74,7 @@ ONE[0] = 1
 
 cdef void steps_back(const Back *b, int thread, int size) noexcept nogil:
     """gates to dz, dh and dc to the step before, for steps end - 1 .. begin."""
-    cdef const clstm_kernels *table = kernels(sizeof(float))
+    cdef const clstm_kernels *table = native_kernels()
     cdef Share own = share_of(b.row_groups, b.row_bounds, b.B, b.NU, thread, size)
     cdef Py_ssize_t HP = b.NU * GROUP, s, u, row, row_end, rows, p, n, k
     cdef const float *c_prev
@@ -153,7 +153,7 @@ cdef void weights_gradient(const Back *b, int thread, int size) noexcept nogil:
 
     Each thread has rows of the gradients of its own, in tiles of 6.
     """
-    cdef const clstm_kernels *table = kernels(sizeof(float))
+    cdef const clstm_kernels *table = native_kernels()
     cdef Py_ssize_t x_tiles = (b.I + TILE - 1) // TILE, h_tiles = (b.H + TILE - 1) // TILE
     cdef Py_ssize_t tiles = x_tiles + h_tiles + (1 if b.d_bias != NULL else 0)
     cdef Py_ssize_t first = tiles * thread // size, last = tiles * (thread + 1) // size
@@ -193,7 +193,7 @@ cdef void weights_gradient(const Back *b, int thread, int size) noexcept nogil:
 
 cdef void inputs_gradient(const Back *b, int thread, int size) noexcept nogil:
     """dx = dz W' for the packed rows first .. last - 1, shared out by rows."""
-    cdef const clstm_kernels *table = kernels(sizeof(float))
+    cdef const clstm_kernels *table = native_kernels()
     cdef Py_ssize_t blocks = (b.I + GROUP - 1) // GROUP, u = 0
     cdef Py_ssize_t p = b.first + (b.last - b.first) * thread // size
     cdef clstm_gemm g

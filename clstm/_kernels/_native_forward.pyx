@@ -15,7 +15,7 @@ unit blocks of its unit group. Threads of one row group wait for each other once
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from ._dispatch cimport clstm_gemm, clstm_kernels, clstm_step, kernels
+from ._dispatch cimport clstm_gemm, clstm_kernels, clstm_step, native_kernels
 from ._panels cimport (
     BARRIER,
     GATES,
@@ -44,7 +44,7 @@ cdef double BETWEEN_SIGNALS = 1e9  # floating-point operations: some millisecond
 
 cdef void project(const Run *r, const Share *own, Py_ssize_t s, Py_ssize_t end) noexcept nogil:
     """gates = bias + x W for steps s .. end - 1 of a stretch."""
-    cdef const clstm_kernels *table = kernels(sizeof(float))
+    cdef const clstm_kernels *table = native_kernels()
     cdef clstm_gemm g
     cdef Py_ssize_t first = s, t, u, row, row_end, p
     cdef bint together = r.row_groups == 1 and (r.keep or r.counts[end - 1] == r.B)
@@ -79,7 +79,7 @@ cdef void forward_body(void *context, int thread, int size) noexcept nogil:
 
 
 cdef void steps_forward(const Run *r, int thread, int size) noexcept nogil:
-    cdef const clstm_kernels *table = kernels(sizeof(float))
+    cdef const clstm_kernels *table = native_kernels()
     cdef Share own = share_of(r.row_groups, r.row_bounds, r.B, r.NU, thread, size)
     cdef Py_ssize_t HP = r.NU * GROUP, s = r.begin, first, end, u, k, row, row_end, p
     cdef clstm_step step

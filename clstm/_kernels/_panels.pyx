@@ -8,7 +8,7 @@ from libc.string cimport memcpy, memset
 
 import numpy as np
 
-from ._dispatch cimport clstm_kernels, kernels
+from ._dispatch cimport clstm_kernels, native_kernels
 
 cdef extern from "stdlib.h":
     void *aligned_alloc(size_t alignment, size_t size)
@@ -32,7 +32,7 @@ cdef Share share_of(int row_groups, const Py_ssize_t *row_bounds, Py_ssize_t B, 
 
 cdef void pack_share(const float *w, Py_ssize_t K, Py_ssize_t H, bint transposed, float *panels,
                      int thread, int size) noexcept nogil:
-    cdef const clstm_kernels *table = kernels(sizeof(float))
+    cdef const clstm_kernels *table = native_kernels()
     cdef Py_ssize_t NU = up(H) // GROUP
     cdef Py_ssize_t groups = up(K) // GROUP if transposed else NU  # [K / 16] or [NU] panels
     cdef Py_ssize_t panel = 4 * up(H) * GROUP if transposed else K * GATES

@@ -1,6 +1,7 @@
 """Teams of threads: how many, and how they start."""
 
 cdef extern from "team.h" nogil:
+    int team_prepare()
     void team_run(team_body body, void *context, int size)
 
 cdef extern from * nogil:
@@ -15,6 +16,9 @@ cdef extern from * nogil:
     """
     int OPENMP_VERSION
     int omp_get_max_threads()
+
+if team_prepare() != 0:
+    raise MemoryError("no room to prepare for forks")
 
 cdef int _threads = 1
 cdef int _openmp_at_import = omp_get_max_threads()

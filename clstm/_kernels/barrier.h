@@ -31,17 +31,17 @@ enum { SPINS = 20000 };
 
 /* A number that one side changes and others wait for. */
 typedef struct {
-    _Alignas(64) atomic_int value;
+    _Alignas(64) atomic_uint value;
     atomic_int sleepers; /* asleep, or about to be */
 } team_signal;
 
-static inline void signal_set(team_signal *s, int value)
+static inline void signal_set(team_signal *s, unsigned value)
 {
     atomic_store(&s->value, value);
     if (atomic_load(&s->sleepers) > 0) WAKE(&s->value);
 }
 /* Returns whether it slept. */
-static inline int signal_wait_while(team_signal *s, int value, int spins)
+static inline int signal_wait_while(team_signal *s, unsigned value, int spins)
 {
     for (; spins > 0; spins--) {
         if (atomic_load_explicit(&s->value, memory_order_acquire) != value) return 0;
@@ -53,16 +53,18 @@ static inline int signal_wait_while(team_signal *s, int value, int spins)
     return 1;
 }
 
-/* All zeros at first. */
+/* All zeros at first; _panels.pxd knows its size. */
 typedef struct {
     team_signal round;
     _Alignas(64) atomic_int arrived;
 } team_barrier;
 
+_Static_assert(sizeof(team_barrier) == 128, "BARRIER in _panels.pxd");
+
 static inline void barrier_wait(team_barrier *barrier, int size)
 {
     if (size == 1) return;
-    const int round = atomic_load_explicit(&barrier->round.value, memory_order_relaxed);
+    const unsigned round = atomic_load_explicit(&barrier->round.value, memory_order_relaxed);
     if (atomic_fetch_add_explicit(&barrier->arrived, 1, memory_order_acq_rel) == size - 1) {
         atomic_store_explicit(&barrier->arrived, 0, memory_order_relaxed);
         signal_set(&barrier->round, round + 1);

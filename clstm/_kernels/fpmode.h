@@ -2,17 +2,13 @@
 #ifndef CLSTM_FPMODE_H
 #define CLSTM_FPMODE_H
 
-/* Flush them in this thread; returns the mode to restore. */
-static inline unsigned long flush_subnormals(void)
+static inline unsigned long read_mode(void)
 {
 #if defined(__x86_64__)
-    unsigned mode = __builtin_ia32_stmxcsr();
-    __builtin_ia32_ldmxcsr(mode | 0x8040); /* FTZ and DAZ */
-    return mode;
+    return __builtin_ia32_stmxcsr();
 #elif defined(__aarch64__)
     unsigned long mode;
     __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
-    __asm__ volatile("msr fpcr, %0" : : "r"(mode | 1ul << 24));
     return mode;
 #else
     return 0;
@@ -28,6 +24,18 @@ static inline void restore_mode(unsigned long mode)
 #else
     (void)mode;
 #endif
+}
+
+/* Flush them in this thread; returns the mode to restore. */
+static inline unsigned long flush_subnormals(void)
+{
+    const unsigned long mode = read_mode();
+#if defined(__x86_64__)
+    restore_mode(mode | 0x8040); /* FTZ and DAZ */
+#else
+    restore_mode(mode | 1ul << 24); /* FZ of AArch64 */
+#endif
+    return mode;
 }
 
 #endif

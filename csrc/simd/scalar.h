@@ -21,8 +21,8 @@ INLINE vec v_power(int32_t n) /* 2^n for n in -126 .. 127 */
 /* a 2^n for whole n in -252 .. 254, rounded once where the result is subnormal */
 INLINE vec v_scale(vec a, vec n)
 {
-    int32_t k = (int32_t)n, half = k >> 1;
+    int32_t k = n == n ? (int32_t)n : 0, half = k >> 1;
     return a * v_power(half) * v_power(k - half);
 }
 /* a 2^n for whole n in -126 .. 127 */
-INLINE vec v_scale_normal(vec a, vec n) { return a * v_power((int32_t)n); }
+INLINE vec v_scale_normal(vec a, vec n) { return a * v_power(n == n ? (int32_t)n : 0); }
