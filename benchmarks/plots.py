@@ -9,6 +9,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import NullFormatter
 from tables import MODES, layers, number, where
 
 COLOURS = {
@@ -36,6 +37,7 @@ def times_plot(results: list[dict], title: str, path: Path) -> None:
         values = [1e3 * figures.median(result, label) for label in here]
         axis.barh(here, values, color=[COLOURS[label] for label in here], height=0.75)
         axis.set_xscale("log")
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_xlim(min(values) / 3, max(values) * 4)
         axis.invert_yaxis()
         axis.set_title(f"B, T, I, H = {where(result)}", fontsize=9, loc="left")

@@ -186,7 +186,10 @@ def left_out(data: dict) -> str:
 def readme(data: dict) -> str:
     """The short form: one table for each mode, and the rest in sentences."""
     parts = [f"Measured on {heading(data)}"]
-    parts += [compact(data, "clstm", mode) for mode in MODES if layers(data, "clstm", mode)]
+    for mode in (mode for mode in MODES if layers(data, "clstm", mode)):
+        parts.append(compact(data, "clstm", mode))
+        picture = f"benchmarks/plots/{data['name']}-{mode}.png"
+        parts.append(f"![milliseconds of each library, {mode}]({picture})")
     return "\n\n".join([*parts, notes(data)]).strip() + "\n"
 
 
