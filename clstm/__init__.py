@@ -9,11 +9,11 @@ __version__ = "0.1.0"
 
 try:
     from ._kernels import _dispatch  # noqa: F401
-except ImportError as error:
+except ImportError:
     raise ImportError(
         "clstm's compiled kernels are missing beside " + __file__ + ": start Python outside the "
         "source folder to use the installed clstm, or build in place with `pip install -e .`"
-    ) from error
+    ) from None
 
 from . import (
     activations,

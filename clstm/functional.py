@@ -207,8 +207,9 @@ def lstm_forward(
 
 
 def lstm_backward(
-    tape: Tape, dy: Any, dh: Any = None, dc: Any = None, *, into: Any = None, need_dx: bool = True
-) -> Grads:
+    tape: Tape, dy: Any = None, dh: Any = None, dc: Any = None, *, into: Any = None,
+    need_dx: bool = True,
+) -> Grads:  # fmt: skip
     """Gradients of a scalar loss through the run that made `tape`.
 
     Args:
@@ -223,6 +224,8 @@ def lstm_backward(
     Returns:
         Grads(x, kernel, recurrent_kernel, bias, h0, c0); x is 0 at skipped positions.
     """
+    if not isinstance(tape, Tape):
+        raise TypeError(f"tape: expected what lstm_forward gave, got {type(tape).__name__}")
     if tape.saved is None:
         raise ValueError("tape: expected one that no lstm_backward has used, got a used one")
     weights = tape.weights

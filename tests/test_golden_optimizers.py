@@ -9,10 +9,10 @@ left out, and so is clip_grad_norm_, which adds 1e-6 to the norm.
 import runpy
 from pathlib import Path
 
-import clstm.optimizers
 import numpy as np
 import pytest
 
+import clstm.optimizers
 import clstm.schedules
 
 load = runpy.run_path(str(Path(__file__).parent / "golden" / "golden_io.py"))["load"]

@@ -346,3 +346,13 @@ def test_crossentropy_fits_the_shapes():
         assert isinstance(sparse, losses.SparseCategoricalCrossentropy)
         assert isinstance(losses.resolve(name, (8, 3), (8, 3)), losses.CategoricalCrossentropy)
     assert isinstance(losses.resolve("mse", (8, 3), (8, 3)), losses.MeanSquaredError)
+
+
+@pytest.mark.parametrize("wrong", [-1.0, 2.0, 255.0])
+def test_binary_labels_are_probabilities(wrong):
+    loss = losses.BinaryCrossentropy()
+    y, p = np.array([[0.0], [wrong]]), np.full((2, 1), 0.5)
+    for call in (lambda: loss(y, p), lambda: loss.check(y, (2, 1))):
+        with pytest.raises(ValueError, match=r"y_true must hold labels in \[0, 1\], received"):
+            call()
+    assert loss(y, p, mask=[True, False]) > 0  # what is masked may hold anything

@@ -4,7 +4,7 @@ from libc.string cimport memset
 
 import numpy as np
 
-from ._dispatch cimport clstm_gemm, clstm_kernels, native_kernels
+from ._dispatch cimport clstm_gemm, native_kernels
 from ._parallel cimport run, team
 
 cdef enum:
@@ -27,7 +27,7 @@ cdef void pack_body(void *context, int thread, int size) noexcept nogil:
     cdef const Product *q = <const Product*>context
     cdef Py_ssize_t blocks = (q.N + GROUP - 1) // GROUP
     native_kernels().pack(q.K, q.N, q.b, q.b_k, q.b_n, q.panels, GROUP, q.K * GROUP,
-                                blocks * thread // size, blocks * (thread + 1) // size)
+                          blocks * thread // size, blocks * (thread + 1) // size)
 
 
 cdef void product_body(void *context, int thread, int size) noexcept nogil:

@@ -130,15 +130,16 @@ cdef void steps_forward(const Run *r, int thread, int size) noexcept nogil:
 
 def forward(const float[:, ::1] x, const float[:, ::1] kernel,
             const float[:, ::1] recurrent_kernel, const float[::1] bias, panels,
-            float[:, ::1] h, float[:, ::1] c, const float[:, ::1] recurrent_mask, float[:, ::1] y,
+            float[:, ::1] h, float[:, ::1] c, const float[:, ::1] recurrent_mask,
+            float[:, ::1] y,
             const Py_ssize_t[::1] counts, const Py_ssize_t[::1] offsets,
             const Py_ssize_t[::1] index, const Py_ssize_t[::1] row_bounds, int threads, bint keep):
     """Run all steps.
 
-    x (positions, I); kernel (I, 4H), recurrent_kernel (H, 4H), bias (4H) or None; panels: those of a
-    `PackedWeights`, or True to pack them here, or False to read them as they are,
-    which takes an H that is a multiple of 16; h, c (B, H) in packed order: the initial state in,
-    the final state out; recurrent_mask (B, HP) or None; y (positions, H): the valid positions are
+    x (positions, I); kernel (I, 4H), recurrent_kernel (H, 4H), bias (4H) or None; panels: those of
+    a `PackedWeights`, or True to pack them here, or False to read them as they are, which takes an
+    H that is a multiple of 16; h, c (B, H) in packed order: the initial state in, the final state
+    out; recurrent_mask (B, HP) or None; y (positions, H): the valid positions are
     written. counts (S), offsets (S + 1), index (N); row_bounds: where the row groups begin.
     Returns (gates, cells, c0 in blocks) for `backward` if `keep`.
     """

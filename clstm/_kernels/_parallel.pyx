@@ -53,5 +53,3 @@ def get_threads() -> int:
 def set_threads(int threads) -> None:
     global _threads
     _threads = threads
-
-

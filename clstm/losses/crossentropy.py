@@ -30,10 +30,15 @@ class BinaryCrossentropy(_Crossentropy):
         label_smoothing: s in [0, 1], labels become t (1 - s) + s / 2. Default 0.
 
     Raises:
-        ValueError: label_smoothing outside [0, 1].
+        ValueError: label_smoothing outside [0, 1]; labels outside [0, 1].
     """
 
+    def check(self, y_true: ArrayLike, shape: tuple[int, ...]) -> None:
+        super().check(y_true, shape)
+        _require_probabilities(self._targets(y_true, np.broadcast_to(np.float32(0), shape)))
+
     def _terms(self, t: Array, p: Array) -> tuple[Array, Array]:
+        _require_probabilities(t)
         if self.label_smoothing:
             t = t * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
         if self.from_logits:
@@ -56,6 +61,12 @@ class BinaryCrossentropy(_Crossentropy):
         q *= t
         q += r
         return np.negative(q, out=q), d
+
+
+def _require_probabilities(t: Array) -> None:
+    if np.minimum.reduce(t, axis=None) < 0 or np.maximum.reduce(t, axis=None) > 1:
+        wrong = t[(t < 0) | (t > 1)].flat[0]
+        raise ValueError(f"y_true must hold labels in [0, 1], received {wrong}")
 
 
 @register("loss")
