@@ -19,7 +19,8 @@ Array = np.ndarray
 
 BATCH = 32
 RATE = 0.01  # of Adam at the start; half a cosine takes it to 0
-SPEED_BATCHES = 40  # that each backend trains on, three times
+SPEED_BATCHES = 40  # that each backend trains on, five times
+REST = 0.3  # seconds before each turn
 
 
 def shifted(x: Array) -> Array:
@@ -89,8 +90,9 @@ def backend(name: str) -> Iterator[None]:
 def speeds(x: Array, y: Array, seed: int) -> dict[str, tuple[float, float]]:
     """Sequences a second and final loss of the reference program, by backend.
 
-    Both train a model of their own on the same batches from the same initial weights; three turns
-    each, one after the other, and the middle one counts.
+    Both train a model of their own on the same batches from the same initial weights; five turns
+    each, one after the other, and the middle one counts. The rest before a turn is for the threads
+    of the other's BLAS, which spin for a while after their work.
     """
     x, y = x[: SPEED_BATCHES * BATCH], y[: SPEED_BATCHES * BATCH]
     chosen = config.get_backend()
@@ -101,12 +103,14 @@ def speeds(x: Array, y: Array, seed: int) -> dict[str, tuple[float, float]]:
         with backend(name):
             set_seed(seed)
             models[name] = odd_model()
-            models[name].fit(x[:BATCH], y[:BATCH], batch_size=BATCH, verbose=0)  # warm-up
-    for _ in range(3):
+    for _ in range(5):
         for name in rates:
+            time.sleep(REST)
             with backend(name):
+                options = {"batch_size": BATCH, "shuffle": False, "verbose": 0}
+                models[name].fit(x[: 4 * BATCH], y[: 4 * BATCH], **options)  # warm-up
                 begin = time.perf_counter()
-                history = models[name].fit(x, y, batch_size=BATCH, shuffle=False, verbose=0)
+                history = models[name].fit(x, y, **options)
                 rates[name].append(len(x) / (time.perf_counter() - begin))
                 losses[name] = history.history["loss"][-1]
     return {name: (median(rates[name]), losses[name]) for name in rates}
