@@ -32,3 +32,9 @@ cdef struct Run:
     Py_ssize_t stretch  # steps that are projected together
 
 cdef void forward_body(void *context, int thread, int size) noexcept nogil
+
+# The weights of a run: in panels, or as they are, which takes an H that is a multiple of 16
+cdef void set_panels(Run *r, const float *kernel, Py_ssize_t I, const float *recurrent,
+                     Py_ssize_t H, const float *bias) noexcept nogil
+cdef void set_raw(Run *r, const float *kernel, const float *recurrent, Py_ssize_t H,
+                  const float *bias) noexcept nogil

@@ -128,6 +128,25 @@ cdef void steps_forward(const Run *r, int thread, int size) noexcept nogil:
                 barrier_wait(&r.barriers[own.group], own.unit_groups)
 
 
+cdef void set_panels(Run *r, const float *kernel, Py_ssize_t I, const float *recurrent,
+                     Py_ssize_t H, const float *bias) noexcept nogil:
+    """The weights of a run, packed."""
+    r.kernel.at, r.kernel.unit = kernel, I * GATES
+    r.recurrent.at, r.recurrent.unit = recurrent, H * GATES
+    r.kernel.row = r.recurrent.row = GATES
+    r.kernel.gate = r.recurrent.gate = GROUP
+    r.bias, r.bias_unit = bias, GATES
+
+
+cdef void set_raw(Run *r, const float *kernel, const float *recurrent, Py_ssize_t H,
+                  const float *bias) noexcept nogil:
+    """The weights of a run as they are; H is a multiple of 16."""
+    r.kernel.at, r.recurrent.at, r.bias = kernel, recurrent, bias
+    r.kernel.unit = r.recurrent.unit = r.bias_unit = GROUP
+    r.kernel.row = r.recurrent.row = 4 * H
+    r.kernel.gate = r.recurrent.gate = H
+
+
 def forward(const float[:, ::1] x, const float[:, ::1] kernel,
             const float[:, ::1] recurrent_kernel, const float[::1] bias, panels,
             float[:, ::1] h, float[:, ::1] c, const float[:, ::1] recurrent_mask,
@@ -146,7 +165,8 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
     cdef Run r
     memset(&r, 0, sizeof(r))
     cdef Py_ssize_t HP, s, row, last, chunk, n
-    cdef const float[::1] given
+    cdef const float[::1] W, U, b
+    cdef float *W_room
     cdef float *room
     cdef float *panel
     cdef float[::1] gates, cells, start
@@ -192,36 +212,20 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
             r.c0 = r.cells
             r.gates = carve(&room, r.NU * r.gates_rows * GATES)
         panel = carve(&room, 4 * HP)  # of the bias
-        r.bias, r.bias_unit = panel, GATES
-        if here:
-            r.raw_kernel, r.raw_recurrent = &kernel[0, 0], &recurrent_kernel[0, 0]
-            r.kernel.at = carve(&room, panels_size(r.I, r.H, False))
-            r.recurrent.at = carve(&room, panels_size(r.H, r.H, False))
-        elif panels is False:
-            r.kernel.at, r.recurrent.at = &kernel[0, 0], &recurrent_kernel[0, 0]
-            r.bias_unit = GROUP
-        else:
-            given = panels[0]
-            r.kernel.at = &given[0]
-            given = panels[1]
-            r.recurrent.at = &given[0]
-        if isinstance(panels, tuple):
-            given = panels[2]
-            r.bias = &given[0]
-        elif bias is None:
+        if bias is None:
             memset(panel, 0, 4 * HP * sizeof(float))
-        elif panels is False:
-            r.bias = &bias[0]
+        if isinstance(panels, tuple):
+            W, U, b = panels
+            set_panels(&r, &W[0], r.I, &U[0], r.H, &b[0])
+        elif here:
+            r.raw_kernel, r.raw_recurrent = &kernel[0, 0], &recurrent_kernel[0, 0]
+            if bias is not None:
+                pack_share(&bias[0], 1, r.H, False, panel, 0, 1)
+            W_room = carve(&room, panels_size(r.I, r.H, False))
+            set_panels(&r, W_room, r.I, carve(&room, panels_size(r.H, r.H, False)), r.H, panel)
         else:
-            pack_share(&bias[0], 1, r.H, False, panel, 0, 1)
-        if panels is False:
-            r.kernel.unit = r.recurrent.unit = GROUP
-            r.kernel.row = r.recurrent.row = 4 * r.H
-            r.kernel.gate = r.recurrent.gate = r.H
-        else:
-            r.kernel.unit, r.recurrent.unit = r.I * GATES, r.H * GATES
-            r.kernel.row = r.recurrent.row = GATES
-            r.kernel.gate = r.recurrent.gate = GROUP
+            set_raw(&r, &kernel[0, 0], &recurrent_kernel[0, 0], r.H,
+                    panel if bias is None else <float*>&bias[0])
         with nogil:
             to_blocks(&c[0, 0], <float*>r.c0, r.B, r.H)
             memset(r.h, 0, 2 * r.B * HP * sizeof(float))

@@ -17,10 +17,9 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from ._dispatch cimport kernels
-from ._native_forward cimport Run, forward_body
+from ._native_forward cimport Run, forward_body, set_panels, set_raw
 from ._panels cimport (
     BARRIER,
-    GATES,
     GROUP,
     aligned_array,
     allocate,
@@ -74,25 +73,6 @@ cdef class PackedWeights:
         if len(state) != 2 or kernels(sizeof(float)).gemm == NULL:
             return None
         return short_way(&self.weights, self.I, self.H, x, state[0], state[1])
-
-
-cdef void set_panels(Run *r, const float *kernel, Py_ssize_t I, const float *recurrent,
-                     Py_ssize_t H, const float *bias) noexcept nogil:
-    """The weights of a run, packed."""
-    r.kernel.at, r.kernel.unit = kernel, I * GATES
-    r.recurrent.at, r.recurrent.unit = recurrent, H * GATES
-    r.kernel.row = r.recurrent.row = GATES
-    r.kernel.gate = r.recurrent.gate = GROUP
-    r.bias, r.bias_unit = bias, GATES
-
-
-cdef void set_raw(Run *r, const float *kernel, const float *recurrent, Py_ssize_t H,
-                  const float *bias) noexcept nogil:
-    """The weights of a run as they are; H is a multiple of 16."""
-    r.kernel.at, r.recurrent.at, r.bias = kernel, recurrent, bias
-    r.kernel.unit = r.recurrent.unit = r.bias_unit = GROUP
-    r.kernel.row = r.recurrent.row = 4 * H
-    r.kernel.gate = r.recurrent.gate = H
 
 
 cdef bint take(object array, Py_buffer *view, int ndim) except -1:
