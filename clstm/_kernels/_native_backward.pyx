@@ -3,12 +3,14 @@
 One barrier per step: a thread's columns of dh belong to its own units, so only dz is exchanged.
 """
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from ._dispatch cimport clstm_gemm, clstm_kernels, native_kernels
 from ._panels cimport (
     BARRIER,
+    BETWEEN_SIGNALS,
     GATES,
     GROUP,
     Share,
@@ -26,11 +28,6 @@ from ._parallel cimport barrier_wait, flush_subnormals, restore_mode, run, team_
 cdef enum:
     CHUNK = 768  # packed rows that the weights' gradients take at a time
     TILE = 6  # rows of a weights' gradient that are packed together
-
-cdef extern from "Python.h":
-    int PyErr_CheckSignals() except -1
-
-cdef double BETWEEN_SIGNALS = 1e9  # floating-point operations: some milliseconds
 
 
 cdef struct Back:

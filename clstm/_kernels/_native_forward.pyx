@@ -12,12 +12,14 @@ A team is row_groups x unit_groups threads: a thread works on the rows of its ro
 unit blocks of its unit group. Threads of one row group wait for each other once per step.
 """
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from ._dispatch cimport clstm_gemm, clstm_kernels, clstm_step, native_kernels
 from ._panels cimport (
     BARRIER,
+    BETWEEN_SIGNALS,
     GATES,
     GROUP,
     Share,
@@ -35,11 +37,6 @@ from ._parallel cimport barrier_wait, flush_subnormals, restore_mode, run, team_
 
 cdef enum:
     STRETCH = 1 << 18  # bytes of gates that a thread projects at a time: they stay in its L2
-
-cdef extern from "Python.h":
-    int PyErr_CheckSignals() except -1
-
-cdef double BETWEEN_SIGNALS = 1e9  # floating-point operations: some milliseconds
 
 
 cdef void project(const Run *r, const Share *own, Py_ssize_t s, Py_ssize_t end) noexcept nogil:

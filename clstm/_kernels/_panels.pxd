@@ -2,6 +2,7 @@ cdef enum:
     GROUP = 16  # columns of a panel, units of a unit block
     GATES = 64  # reals of one row of a unit block: i f g o
     BARRIER = 32  # reals that a team_barrier takes
+    BETWEEN_SIGNALS = 1000000000  # floating-point operations: some milliseconds
 
 cdef struct Share:
     # what one thread works on
