@@ -1,37 +1,79 @@
 """Threads, backend and instruction set of this process.
 
 The environment sets the start: CLSTM_NUM_THREADS (else OMP_NUM_THREADS, else the cores that this
-process may use), CLSTM_BACKEND (auto, native, blas, numpy), CLSTM_ISA (a name that `available_isas`
+process may use, and at each call no more than the calling thread's affinity has), CLSTM_BACKEND (auto, native, blas, numpy), CLSTM_ISA (a name that `available_isas`
 gives).
 """
 
 from __future__ import annotations
 
+import math
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ._kernels import _dispatch, _parallel
 
 BACKENDS = ("native", "blas", "numpy")
+MOST_THREADS = 1024
 _backend = "auto"
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: its affinity, cut to its cgroup's quota."""
+    """Cores that this process may use: its affinity, cut to the quota of its cgroups."""
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
+    return max(1, math.floor(min(cores, cgroup_quota())))
+
+
+def cgroup_quota(proc: Path = Path("/proc/self")) -> float:
+    """CPU time a second that this process's cgroups, v1 or v2, leave it: cores, or infinity.
+
+    A cgroup has what the least of those around it has. Where the process sees only a part of the
+    tree (in a container), the root of that part is the last one to ask.
+    """
+    least = math.inf
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        cores = min(cores, max(1, -(-int(quota) // int(period))))  # "max" is no number: no quota
-    except (OSError, ValueError):
-        pass
-    return cores
+        groups = [line.split(":", 2) for line in (proc / "cgroup").read_text().splitlines()]
+        mounts = (proc / "mountinfo").read_text().splitlines()
+    except OSError:
+        return least
+    for mount in mounts:
+        fields, _, system = mount.partition(" - ")
+        root, point = fields.split()[3:5]
+        kind, _, options = system.split(" ", 2)
+        if kind == "cgroup2":
+            own = [path for _, controllers, path in groups if not controllers]
+        elif kind == "cgroup" and "cpu" in options.split(","):
+            own = [path for _, controllers, path in groups if "cpu" in controllers.split(",")]
+        else:
+            continue
+        for path in own:
+            inside = PurePosixPath(path).is_relative_to(root) and ".." not in path
+            below = PurePosixPath(path).relative_to(root) if inside else PurePosixPath()
+            for folder in (below, *below.parents):
+                least = min(least, _quota(Path(point, folder)))
+    return least
+
+
+def _quota(cgroup: Path) -> float:
+    """Cores of one cgroup by its own files."""
+    for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        try:
+            quota, period = " ".join((cgroup / name).read_text() for name in names).split()
+            if int(quota) > 0:  # v1 without a quota: -1; v2: "max"
+                return int(quota) / int(period)
+        except (OSError, ValueError):
+            continue
+    return math.inf
 
 
 def get_num_threads() -> int:
-    """Threads that one call may use."""
+    """Threads that one call from this thread may use.
+
+    Where threadpoolctl has set a limit for OpenMP it holds here too, whatever was set before.
+    """
     return _parallel.get_threads()
 
 
@@ -39,9 +81,9 @@ def set_num_threads(threads: int) -> None:
     """Let one call use up to `threads` threads (1 .. 1024)."""
     if isinstance(threads, bool) or not isinstance(threads, int):
         raise TypeError(f"threads: expected an int, got {type(threads).__name__}")
-    if not 1 <= threads <= 1024:
-        raise ValueError(f"threads: expected 1 .. 1024, got {threads}")
-    _parallel.set_threads(threads)
+    if not 1 <= threads <= MOST_THREADS:
+        raise ValueError(f"threads: expected 1 .. {MOST_THREADS}, got {threads}")
+    _parallel.set_threads(threads, True)
 
 
 def get_backend() -> str:
@@ -79,13 +121,13 @@ def _from_environment() -> None:
         text = os.environ.get(variable, "").split(",")[0].strip()
         if not text:
             continue
-        if text.isdecimal() and 1 <= int(text) <= 1024:
+        if text.isdecimal() and 1 <= int(text) <= MOST_THREADS:
             set_num_threads(int(text))
             break
         if variable.startswith("CLSTM"):
-            raise ValueError(f"{variable}: expected a number 1 .. 1024, got {text!r}")
+            raise ValueError(f"{variable}: expected a number 1 .. {MOST_THREADS}, got {text!r}")
     else:
-        set_num_threads(usable_cores())
+        _parallel.set_threads(min(usable_cores(), MOST_THREADS), False)
     if name := os.environ.get("CLSTM_BACKEND"):
         set_backend(name)
     if name := os.environ.get("CLSTM_ISA"):

@@ -15,9 +15,13 @@ from clstm import LSTM, Dense, Sequential, config
 from clstm import functional as F
 
 VECTOR_ISAS = [isa for isa in config.available_isas() if isa != "scalar"]
-pytestmark = pytest.mark.skipif(
-    not VECTOR_ISAS, reason="this CPU has no instruction set with native kernels"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not VECTOR_ISAS, reason="this CPU has no instruction set with native kernels"
+    ),
+    # Python 3.12 and later warn of any fork of a process with threads, and a team is threads
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning"),
+]
 THREADS = [1, 2, 3, 5, 8]
 SHAPES = [(1, 3, 5, 1), (3, 7, 65, 17), (13, 5, 33, 48), (33, 4, 10, 100), (2, 150, 16, 64)]
 

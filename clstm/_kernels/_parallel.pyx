@@ -1,7 +1,11 @@
 """Teams of threads: how many, and how they start."""
 
+cdef extern from "Python.h":
+    const Py_ssize_t PY_SSIZE_T_MAX
+
 cdef extern from "team.h" nogil:
     int team_prepare()
+    int team_cpus()
     void team_run(team_body body, void *context, int size)
 
 cdef extern from * nogil:
@@ -21,24 +25,32 @@ if team_prepare() != 0:
     raise MemoryError("no room to prepare for forks")
 
 cdef int _threads = 1
+cdef bint _chosen = False  # by the user; else this thread's affinity is a limit too
 cdef int _openmp_at_import = omp_get_max_threads()
 
 
+cdef int allowed() noexcept nogil:
+    """Threads that a call from this thread may use."""
+    cdef int size = _threads, limit = omp_get_max_threads()
+    if limit != _openmp_at_import:  # somebody (threadpoolctl) has set OpenMP's limit since
+        size = min(size, limit)
+    if size > 1 and not _chosen:
+        size = min(size, team_cpus())
+    return max(size, 1)
+
+
 cdef int team(Py_ssize_t work, Py_ssize_t grain) noexcept nogil:
-    cdef Py_ssize_t size = min(<Py_ssize_t>_threads, work // grain)
-    cdef int limit = omp_get_max_threads()
-    if limit < _openmp_at_import:  # somebody (threadpoolctl) has lowered OpenMP's limit since
-        size = min(size, <Py_ssize_t>limit)
-    return <int>max(size, 1)
+    cdef Py_ssize_t size = work // grain
+    return <int>min(size, <Py_ssize_t>allowed()) if size > 1 else 1
 
 
 cdef void run(team_body body, void *context, int size) noexcept nogil:
     team_run(body, context, size)
 
 
-def size(work: int, grain: int) -> int:
+def size(work: int, Py_ssize_t grain) -> int:
     """Threads that should share `work`: one for each `grain` of it, as many as there may be."""
-    return team(work, grain)
+    return team(min(work, PY_SSIZE_T_MAX), grain)
 
 
 def openmp() -> int:
@@ -47,9 +59,9 @@ def openmp() -> int:
 
 
 def get_threads() -> int:
-    return _threads
+    return allowed()
 
 
-def set_threads(int threads) -> None:
-    global _threads
-    _threads = threads
+def set_threads(int threads, bint chosen) -> None:
+    global _threads, _chosen
+    _threads, _chosen = threads, chosen

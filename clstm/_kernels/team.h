@@ -4,8 +4,10 @@
 #ifndef CLSTM_TEAM_H
 #define CLSTM_TEAM_H
 
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -72,20 +74,40 @@ static void forget_workers(void) /* in a forked child they do not exist */
     atomic_flag_clear(&pool.taken);
 }
 
+/* CPUs that the calling thread may run on, as far as the system tells */
+static int team_cpus(void)
+{
+#if defined(__linux__)
+    cpu_set_t cpus;
+    if (sched_getaffinity(0, sizeof cpus, &cpus) == 0) return CPU_COUNT(&cpus);
+#endif
+    return INT_MAX;
+}
+
 static int team_prepare(void) /* once, before the first team */
 {
     return pthread_atfork(NULL, NULL, forget_workers);
 }
 
+/* A worker takes no signal that is meant for the program's threads, only those of its own faults. */
+static int start_worker(int thread)
+{
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
+    sigset_t others, before;
+    sigfillset(&others);
+    for (size_t k = 0; k < sizeof faults / sizeof *faults; k++) sigdelset(&others, faults[k]);
+    pthread_sigmask(SIG_SETMASK, &others, &before);
+    const int error =
+        pthread_create(&pool.threads[thread], NULL, work, (void *)(intptr_t)thread);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error == 0) pthread_detach(pool.threads[thread]);
+    return error;
+}
+
 /* workers 1 .. size - 1, or as many as the system gives; how many threads that makes */
 static int gather_workers(int size)
 {
-    while (pool.workers < size - 1) {
-        const int t = pool.workers + 1;
-        if (pthread_create(&pool.threads[t], NULL, work, (void *)(intptr_t)t) != 0) break;
-        pthread_detach(pool.threads[t]);
-        pool.workers++;
-    }
+    while (pool.workers < size - 1 && start_worker(pool.workers + 1) == 0) pool.workers++;
     return pool.workers < size - 1 ? pool.workers + 1 : size;
 }
 
