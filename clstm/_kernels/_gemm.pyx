@@ -1,10 +1,12 @@
 """Matrix products of the `native` backend, by the same tile as its LSTM."""
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.string cimport memset
 
 import numpy as np
 
 from ._dispatch cimport clstm_gemm, native_kernels
+from ._panels cimport BETWEEN_SIGNALS
 from ._parallel cimport run, team
 
 cdef enum:
@@ -56,30 +58,39 @@ def matmul(const float[:, ::1] a, const float[:, ::1] b, float[:, ::1] out,
     cdef Product q
     cdef Py_ssize_t M = out.shape[0], N = out.shape[1]
     cdef Py_ssize_t K = a.shape[0] if transpose_a else a.shape[1]
-    cdef int size = team(M * N * K, GRAIN)
+    cdef double per_row = 2.0 * N * K
+    cdef int size = team(<Py_ssize_t>min(0.5 * M * per_row, <double>(1 << 30) * GRAIN), GRAIN)
     if M == 0 or N == 0:
         return
     if K == 0:
         if not accumulate:
             out[:, :] = 0
         return
-    cdef float[::1] panels = np.empty((N + GROUP - 1) // GROUP * K * GROUP, np.float32)
-    q.N, q.K, q.b, q.panels = N, K, &b[0, 0], &panels[0]
+    cdef float[:, :, ::1] panels = np.empty(((N + GROUP - 1) // GROUP, K, GROUP), np.float32)
+    cdef Py_ssize_t row = 0  # of a stripe of `rows`: tiles for every thread, some milliseconds
+    cdef Py_ssize_t rows = max(<Py_ssize_t>(6 * size), <Py_ssize_t>(BETWEEN_SIGNALS / per_row))
+    q.N, q.K, q.b, q.panels = N, K, &b[0, 0], &panels[0, 0, 0]
     q.b_k, q.b_n = b.shape[1], 1
     if transpose_b:
         q.b_k, q.b_n = 1, b.shape[1]
-    q.by_rows = M >= 6 * size
+    q.by_rows = min(M, rows) >= 6 * size
     memset(&q.whole, 0, sizeof(q.whole))
-    q.whole.rows, q.whole.blocks, q.whole.depth = M, 1, K
-    q.whole.a = &a[0, 0]
+    q.whole.blocks, q.whole.depth = 1, K
     q.whole.a_row, q.whole.a_k = a.shape[1], 1
     if transpose_a:
         q.whole.a_row, q.whole.a_k = 1, a.shape[1]
     q.whole.b_k, q.whole.b_group = GROUP, K * GROUP
-    q.whole.c, q.whole.c_row = &out[0, 0], N
+    q.whole.c_row = N
     q.whole.c_group = q.whole.width = GROUP
     if not accumulate:
         q.whole.start = &ZEROS[0]
     with nogil:
         run(pack_body, &q, team(N * K, GRAIN))
-        run(product_body, &q, size)
+        while row < M:
+            q.whole.rows = min(rows, M - row)
+            q.whole.a, q.whole.c = &a[0, 0] + row * q.whole.a_row, &out[row, 0]
+            run(product_body, &q, size)
+            row += rows
+            if row < M:
+                with gil:
+                    PyErr_CheckSignals()

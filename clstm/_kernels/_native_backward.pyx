@@ -16,6 +16,7 @@ from ._panels cimport (
     Share,
     allocate,
     carve,
+    floats,
     from_blocks,
     pack_share,
     panels_size,
@@ -270,8 +271,8 @@ def backward(kept, const float[:, ::1] x, const float[:, ::1] y, const float[:, 
     cdef Py_ssize_t tiles = (b.I + TILE - 1) // TILE + (b.H + TILE - 1) // TILE + 1
     cdef double per_row = 8.0 * b.H * (b.I + b.H)
     cdef float *scratch = allocate(
-        row_bounds.shape[0] * BARRIER + up(tiles * CHUNK * TILE) + 2 * up(b.B * HP)
-        + up(panels_size(b.H, b.H, True)) + (up(panels_size(b.I, b.H, True)) if b.dx else 0))
+        floats(row_bounds.shape[0], BARRIER) + floats(tiles, CHUNK, TILE) + 2 * floats(b.B, HP)
+        + panels_size(b.H, b.H, True) + (panels_size(b.I, b.H, True) if b.dx else 0))
     try:
         with nogil:
             room = scratch

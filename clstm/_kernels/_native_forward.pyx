@@ -26,6 +26,7 @@ from ._panels cimport (
     aligned_array,
     allocate,
     carve,
+    floats,
     from_blocks,
     pack_share,
     panels_size,
@@ -179,22 +180,23 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
     r.x, r.y = &x[0, 0], &y[0, 0]
     if recurrent_mask is not None:
         r.recurrent_mask = &recurrent_mask[0, 0]
+    cdef Py_ssize_t state = floats(r.B, HP)
     cdef Py_ssize_t units = (r.NU * r.row_groups + threads - 1) // threads  # of one thread
     r.stretch = max(<Py_ssize_t>1, min(r.S, STRETCH // (r.B * units * 256)))
     r.gates_rows = r.N if keep else r.stretch * r.B
     r.cells_rows = r.N if keep else r.B
     kept = None
     if keep:
-        kept = (aligned_array(r.NU * r.N * GATES), aligned_array(r.NU * r.N * GROUP),
-                aligned_array(r.NU * r.B * GROUP))
+        kept = (aligned_array(floats(r.NU, r.N, GATES)), aligned_array(floats(r.NU, r.N, GROUP)),
+                aligned_array(state))
         gates, cells, start = kept
         r.gates, r.cells, r.c0 = &gates[0], &cells[0], &start[0]
     cdef bint here = panels is True
-    cdef Py_ssize_t size = 2 * up(r.B * HP) + row_bounds.shape[0] * BARRIER + up(4 * HP)
+    cdef Py_ssize_t size = 2 * state + floats(row_bounds.shape[0], BARRIER) + floats(4, HP)
     if not keep:
-        size += up(r.B * HP) + up(r.NU * r.gates_rows * GATES)
+        size += state + floats(r.NU, r.gates_rows, GATES)
     if here:
-        size += up(panels_size(r.I, r.H, False)) + up(panels_size(r.H, r.H, False))
+        size += panels_size(r.I, r.H, False) + panels_size(r.H, r.H, False)
     cdef double per_step = 8.0 * r.H * (r.I + r.H) * r.N / r.S
     chunk = max(<Py_ssize_t>1, <Py_ssize_t>(BETWEEN_SIGNALS / per_step))
     cdef float *scratch = allocate(size)

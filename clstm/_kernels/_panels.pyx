@@ -48,8 +48,16 @@ cdef void pack_share(const float *w, Py_ssize_t K, Py_ssize_t H, bint transposed
                        panels + (u * 4 + v) * GROUP * GROUP, GROUP, panel, first, last)
 
 
-cdef Py_ssize_t panels_size(Py_ssize_t K, Py_ssize_t H, bint transposed) noexcept nogil:
-    return (up(K) if transposed else K) * up(H) * 4
+cdef Py_ssize_t panels_size(Py_ssize_t K, Py_ssize_t H, bint transposed) except -1 nogil:
+    return floats(up(K) if transposed else K, up(H), 4)
+
+
+cdef Py_ssize_t floats(Py_ssize_t a, Py_ssize_t b=1, Py_ssize_t c=1) except -1 nogil:
+    """All sizes of scratch come from here: 16 of them together, in bytes, stay in 64 bits."""
+    cdef Py_ssize_t most = (<Py_ssize_t>1) << 57
+    if (b > 0 and a > most // b) or (c > 0 and a * b > most // c):
+        raise MemoryError(f"no room for {a} x {b} x {c} floats")
+    return up(a * b * c)
 
 
 cdef Py_ssize_t up(Py_ssize_t n) noexcept nogil:
