@@ -20,7 +20,7 @@ import figures
 import machine
 import sections
 import shapes
-from measure import Settings
+from measure import FEWEST_ROUNDS, Settings
 from peak import measure_peak
 from pool import CANNOT, LIBRARIES, Pool
 
@@ -80,9 +80,12 @@ def summary(result: dict) -> str:
     def text(value: float | None, unit: str) -> str:
         return "-" if value is None else f"{value:.2f}{unit}"
 
-    times = ", ".join(
-        f"{label} {1e3 * entry['median']:.4g}" if "median" in entry
-        else f"{label} FAILED" for label, entry in result["libraries"].items())  # fmt: skip
+    def shown(entry: dict) -> str:
+        if "median" in entry:
+            return f"{1e3 * entry['median']:.4g}"
+        return "left out" if "left_out" in entry else "FAILED"
+
+    times = ", ".join(f"{label} {shown(entry)}" for label, entry in result["libraries"].items())
     where = "x".join(map(str, result["shape"]))
     return (f"{result['section']:<9} {result['mode']:<7} {where:<16} "
             f"{text(figures.against_fastest(result), 'x')} the fastest rival, "
@@ -118,12 +121,12 @@ class Report:
 
 
 def run(pool: Pool, report: Report, options: argparse.Namespace, settings: Settings) -> None:
-    gflops = (report.data["peak"] or {}).get("gflops", 100)
+    gflops = (report.data["peak"] or {}).get("gflops")
     memory = int(MEMORY_SHARE * machine.available_memory())
     for problem in problems(options):
         for mode in problem.modes:
-            libraries = len(set(pool.workers) - set(CANNOT[mode]))
-            reason = shapes.too_much(problem.shape, mode, libraries, 6, memory, gflops,
+            libraries = len(set(pool.measured) - set(CANNOT[mode]))
+            reason = shapes.too_much(problem.shape, mode, libraries, FEWEST_ROUNDS, memory, gflops,
                                      settings.budget)  # fmt: skip
             if reason:
                 report.data["skipped"].append(
@@ -148,8 +151,7 @@ def main(argv: list[str] | None = None) -> int:
     settings = Settings(**{name: getattr(options, name) for name in Settings._fields})
     use_cores(options.threads)
     peak = measure_peak(options.threads)
-    labels = [*dict.fromkeys([*options.libraries, figures.BASELINE])]  # it checks all others
-    with Pool(labels, options.rivals_python, options.threads) as pool:
+    with Pool(options.libraries, options.rivals_python, options.threads) as pool:
         for label, reason in pool.missing.items():
             print(f"missing: {label} ({reason})", flush=True)
         if figures.BASELINE not in pool.workers:

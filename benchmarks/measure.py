@@ -21,7 +21,7 @@ class Settings(NamedTuple):
     block: float = 0.1  # seconds of calls in a round, one call at least
     warm: float = 2.0  # seconds of warm-up, one call more at most
     gap: float = 0.2  # seconds between two libraries: who spins after its work has stopped by then
-    budget: float = 300.0  # seconds that one case may take
+    budget: float = 60.0  # seconds that the rounds of one library at one case may take
 
 
 def difference(saved: str, reference: str) -> tuple[float, float]:
@@ -55,11 +55,16 @@ class _Case:
         self.libraries: dict[str, dict] = {}
         self.ready: dict[str, tuple[str, float]] = {}  # label: worker, seconds of a call
 
-    def _prepare(self, worker: str, label: str, case: dict, warm: bool = True) -> tuple[dict, str]:
-        path = str(Path(self.folder, f"{len(list(Path(self.folder).iterdir()))}.npz"))
-        limits = (self.settings.block, self.settings.warm) if warm else (0, 0)
-        return self.pool.workers[worker].ask("prepare", key=label, case=case, save=path,
-                                             block=limits[0], limit=limits[1]), path  # fmt: skip
+    def _path(self) -> str:
+        return str(Path(self.folder, f"{len(list(Path(self.folder).iterdir()))}.npz"))
+
+    def _lost(self, label: str, worker: str, error: WorkerError) -> None:
+        """With a worker go all its cases: its rounds are no longer those of the others."""
+        gone = {key for key, value in self.ready.items() if value[0] == worker}
+        for key in {label, *gone}:
+            self.libraries[key] = {"error": str(error)}
+            self.ready.pop(key, None)
+        self.pool.discard(worker)
 
     def add(self, label: str, worker: str, case: dict) -> None:
         """Build the case in its worker and compare its results with the reference's."""
@@ -67,18 +72,21 @@ class _Case:
             return
         truth = _truth_of(case)
         try:
-            answer, path = self._prepare(worker, label, case)
+            path = self._path()
+            answer = self.pool.workers[worker].ask(
+                "prepare", key=label, case=case, save=path, block=self.settings.block,
+                limit=self.settings.warm)  # fmt: skip
             if answer.get("unsupported"):
                 return
             if worker == BASELINE:
                 self.references.setdefault(truth, path)
             elif truth not in self.references:
-                _, self.references[truth] = self._prepare(BASELINE, truth, case, warm=False)
+                made = self._path()
+                self.pool.workers[BASELINE].ask("check", case=case, save=made)
+                self.references[truth] = made
             absolute, relative = difference(path, self.references[truth])
         except WorkerError as error:
-            self.libraries[label] = {"error": str(error)}
-            self.pool.discard(worker)
-            self.ready = {key: value for key, value in self.ready.items() if value[0] != worker}
+            self._lost(label, worker, error)
             return
         finally:
             for old in Path(self.folder).iterdir():
@@ -87,19 +95,32 @@ class _Case:
         correct = bool(relative <= TOLERANCE)
         self.libraries[label] = {"correct": correct, "max_abs_diff": absolute,
                                  "max_rel_diff": relative, "rounds": [], "calls": []}  # fmt: skip
-        if correct:
-            self.ready[label] = (worker, answer["seconds"])
+        seconds, budget = answer["seconds"], self.settings.budget
+        if correct and FEWEST_ROUNDS * seconds > budget:
+            self.libraries[label]["left_out"] = (
+                f"a call takes {seconds:.3g} s, {FEWEST_ROUNDS} rounds are more than its budget "
+                f"of {budget:g} s")  # fmt: skip
+            self.pool.workers[worker].ask("drop", key=label)
+        elif correct:
+            self.ready[label] = (worker, seconds)
 
     def run(self) -> None:
         """Rounds: every library once in each, in an order that turns."""
-        one = sum(max(seconds, self.settings.block) for _, seconds in self.ready.values())
-        rounds = min(self.settings.rounds, max(FEWEST_ROUNDS, int(self.settings.budget / one)))
+        longest = max(max(seconds, self.settings.block) for _, seconds in self.ready.values())
+        rounds = min(self.settings.rounds, max(FEWEST_ROUNDS, int(self.settings.budget / longest)))
         labels = list(self.ready)
         for k in range(rounds):
             for label in labels[k % len(labels) :] + labels[: k % len(labels)]:
+                if label not in self.ready:
+                    continue
                 time.sleep(self.settings.gap)
-                answer = self.pool.workers[self.ready[label][0]].ask(
-                    "time", key=label, seconds=self.settings.block)  # fmt: skip
+                worker = self.ready[label][0]
+                try:
+                    answer = self.pool.workers[worker].ask(
+                        "time", key=label, seconds=self.settings.block)  # fmt: skip
+                except WorkerError as error:
+                    self._lost(label, worker, error)
+                    continue
                 self.libraries[label]["rounds"].append(answer["seconds"])
                 self.libraries[label]["calls"].append(answer["calls"])
 

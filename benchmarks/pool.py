@@ -12,6 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from figures import BASELINE
+
 WORKERS = Path(__file__).parent / "workers"
 LIBRARIES = {  # label: the worker's file and arguments
     "torch": ("torch_worker.py",),
@@ -22,7 +24,7 @@ LIBRARIES = {  # label: the worker's file and arguments
     "keras-tensorflow": ("keras_worker.py", "tensorflow"),
     "keras-torch": ("keras_worker.py", "torch"),
 }
-# Libraries that have no such case of a layer: they do not count in what a shape costs.
+# Libraries that have no such case of a layer: they do not count in what a shape needs.
 CANNOT = {"forward": ("keras-torch",), "train": ("keras-torch", "onnxruntime", "openvino")}
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
                     "CLSTM_NUM_THREADS", "NUMEXPR_NUM_THREADS", "BENCH_THREADS")  # fmt: skip
@@ -97,16 +99,22 @@ class Worker:
 
 
 class Pool:
-    """The workers of one run, and the names of the libraries that are missing."""
+    """The workers of one run, and the names of the libraries that are missing.
+
+    The baseline always has a worker, since it checks the others; it is timed only if it is in
+    `labels`.
+    """
 
     def __init__(self, labels: list[str], rivals_python: str, threads: int):
         self.threads = threads
+        self._asked = labels
         self.missing: dict[str, str] = {}
         self.workers: dict[str, Worker] = {}
+        started = [*dict.fromkeys([*labels, BASELINE])]
         self._python = {label: rivals_python if label in LIBRARIES else sys.executable
-                        for label in labels}  # fmt: skip
+                        for label in started}  # fmt: skip
         try:
-            for label in labels:
+            for label in started:
                 try:
                     self.workers[label] = self.start(label)
                 except WorkerError as error:
@@ -114,6 +122,11 @@ class Pool:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def measured(self) -> list[str]:
+        """The libraries that are there and were asked for."""
+        return [label for label in self.workers if label in self._asked]
 
     def start(self, label: str) -> Worker:
         """A process of its own, beside those of the pool."""

@@ -24,13 +24,13 @@ IMPORTS = 11  # fresh processes for each package
 
 
 def _ours(pool: Pool) -> list[str]:
-    return [label for label in pool.workers if label.startswith("clstm")]
+    return [label for label in pool.measured if label.startswith("clstm")]
 
 
 def _all(pool: Pool, task: str, shape: tuple[int, ...], settings: Settings) -> dict:
     """Every library in its best usual way."""
     case = {"task": task, "shape": list(shape)}
-    return measure(pool, {label: (label, case) for label in pool.workers}, settings)
+    return measure(pool, {label: (label, case) for label in pool.measured}, settings)
 
 
 def layer(pool: Pool, shape: tuple[int, ...], mode: str, settings: Settings) -> dict:
@@ -62,7 +62,7 @@ def stream(pool: Pool, settings: Settings, shape: tuple[int, ...] = STREAM) -> d
     ONNX Runtime by session.run, "/bound" with inputs and outputs bound once.
     """
     case = {"task": "forward", "shape": list(shape)}
-    entries = {label: (label, case) for label in pool.workers}
+    entries = {label: (label, case) for label in pool.measured}
     entries |= {f"{label}/arrays": (label, {**case, "variant": "arrays"}) for label in _ours(pool)
                 if label != figures.BASELINE}  # fmt: skip
     entries["onnxruntime/bound"] = ("onnxruntime", {**case, "variant": "bound"})
@@ -80,7 +80,7 @@ def memory(pool: Pool, repeats: int = 3, shape: tuple[int, ...] = MEMORY) -> dic
     """Extra resident bytes of a training step, each time in a process of its own."""
     case = {"task": "train", "shape": list(shape)}
     libraries = {}
-    for label in pool.workers:
+    for label in pool.measured:
         values = []
         try:
             for _ in range(repeats):

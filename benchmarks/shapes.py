@@ -76,16 +76,17 @@ def bytes_needed(shape: tuple[int, ...], mode: str) -> int:
     return 4 * (3 * 4 * H * (I + H) + B * T * positions)
 
 
-def too_much(shape: tuple[int, ...], mode: str, libraries: int, repeats: int, memory: int,
-             gflops: float, budget: float) -> str | None:  # fmt: skip
-    """Why the shape is left out, or None: `memory` bytes are free, a case may take `budget` s.
+def too_much(shape: tuple[int, ...], mode: str, libraries: int, rounds: int, memory: int,
+             gflops: float | None, budget: float) -> str | None:  # fmt: skip
+    """Why the shape is left out, or None: `memory` bytes are free, a library has `budget` s.
 
-    The time is that of `repeats` calls by each of `libraries` at 0.4 of the peak `gflops`.
+    The time is that of `rounds` calls at the peak: what no library can keep to is not begun.
     """
     need = libraries * bytes_needed(shape, mode)
     if need > memory:
         return f"needs about {need / 2**30:.0f} GiB, {memory / 2**30:.0f} GiB may be used"
-    seconds = libraries * repeats * flops(shape, mode) / (0.4e9 * gflops)
+    seconds = rounds * flops(shape, mode) / (1e9 * gflops) if gflops else 0.0
     if seconds > budget:
-        return f"would take about {seconds:.0f} s, the budget of a shape is {budget:.0f} s"
+        return (f"{rounds} rounds take {seconds:.3g} s even at the FMA peak, the budget of a "
+                f"library is {budget:g} s")  # fmt: skip
     return None

@@ -175,9 +175,10 @@ def left_out(data: dict) -> str:
     lines = [f"{label}: {reason}" for label, reason in data["missing"].items()]
     for r in data["results"]:
         for label, entry in r["libraries"].items():
-            if not entry.get("correct"):
-                why = entry.get("error") or (
-                    f"differs from the reference by {entry['max_abs_diff']:.2g}")  # fmt: skip
+            why = entry.get("error") or entry.get("left_out")
+            if not why and not entry["correct"]:
+                why = f"differs from the reference by {entry['max_abs_diff']:.2g}"
+            if why:
                 lines.append(f"{label}, {r['section']} {r['mode']} ({where(r)}): {why}")
     lines += [f"({where(s)}) {s['mode']}: {s['reason']}" for s in data["skipped"]]
     return "Left out:\n\n" + "\n".join(f"- {line}" for line in lines) if lines else ""

@@ -60,10 +60,12 @@ def test_shapes(bench):
         shapes.parse("1x2x3")
     assert shapes.flops((2, 3, 5, 7), "forward") == 2 * 2 * 3 * 4 * 7 * (5 + 7)
     assert shapes.flops((2, 3, 5, 7), "train") == 3 * shapes.flops((2, 3, 5, 7), "forward")
-    huge = shapes.too_much((128, 25, 4096, 4096), "train", 8, 6, 1 << 30, 100, 300)
-    assert "GiB" in huge
-    assert "budget" in shapes.too_much((128, 25, 4096, 4096), "train", 8, 6, 1 << 50, 100, 300)
-    assert shapes.too_much((1, 1, 8, 8), "train", 8, 6, 1 << 30, 100, 300) is None
+    huge = (128, 25, 4096, 4096)
+    assert "GiB" in shapes.too_much(huge, "train", 8, 3, 1 << 30, 100, 300)
+    assert "budget of a library is 60 s" in shapes.too_much(huge, "train", 8, 3, 1 << 50, 100, 60)
+    assert shapes.too_much(huge, "train", 8, 3, 1 << 50, 100, 300) is None
+    assert shapes.too_much(huge, "train", 8, 3, 1 << 50, None, 60) is None
+    assert shapes.too_much((1, 1, 8, 8), "train", 8, 3, 1 << 30, 100, 300) is None
 
 
 @pytest.mark.skipif(not DEEPBENCH.exists(), reason="the published list is not here")
@@ -104,6 +106,55 @@ def test_differences(bench, tmp_path):
     names = [str(tmp_path / f"{n}.npz") for n in ("a", "b", "nan")]
     assert measure.difference(names[0], names[1]) == (1, pytest.approx(1 / 50))
     assert math.isnan(measure.difference(names[2], names[1])[1])
+
+
+class FakePool:
+    """Workers of which each takes so many seconds for a call, or dies at its second round."""
+
+    def __init__(self, seconds):
+        self.seconds, self.asked = seconds, []
+        self.workers = dict.fromkeys(seconds, self)
+        self.rounds = dict.fromkeys(seconds, 0)
+
+    def discard(self, worker):
+        del self.workers[worker]
+
+    def ask(self, do, key=None, save=None, **_):
+        import numpy as np
+        from pool import WorkerError
+
+        self.asked.append((do, key))
+        if save:
+            np.savez(save, y=np.ones(3))
+        if do == "time":
+            self.rounds[key] += 1
+            if key.startswith("dies") and self.rounds[key] == 2:
+                raise WorkerError("it died")
+        return {"seconds": self.seconds.get(key), "calls": 1}
+
+
+def measured(bench, seconds, budget):
+    measure = bench("measure")
+    entries = {label: (label, {"task": "forward", "shape": [1, 1, 1, 1]}) for label in seconds
+               if label != "clstm-numpy"}  # fmt: skip
+    settings = measure.Settings(rounds=9, block=0.1, gap=0, budget=budget)
+    pool = FakePool(seconds)
+    return measure.measure(pool, entries, settings), pool
+
+
+def test_a_slow_library_is_left_out_and_the_others_are_measured(bench):
+    found, pool = measured(bench, {"clstm-numpy": 99, "fast": 0.01, "slow": 2.5, "slower": 4}, 10)
+    assert len(found["fast"]["rounds"]) == len(found["slow"]["rounds"]) == 4  # what 2.5 s allow
+    assert found["slower"]["rounds"] == [] and found["slower"]["correct"]
+    assert found["slower"]["left_out"] == (
+        "a call takes 4 s, 3 rounds are more than its budget of 10 s")  # fmt: skip
+    assert ("drop", "slower") in pool.asked
+    assert [do for do, _ in pool.asked].count("check") == 1  # by a baseline that is not timed
+
+
+def test_a_library_that_dies_in_its_rounds_is_named_and_the_others_go_on(bench):
+    found, _ = measured(bench, {"clstm-numpy": 1, "dies": 0.01, "fast": 0.01}, 10)
+    assert found["dies"] == {"error": "it died"} and len(found["fast"]["rounds"]) == 9
 
 
 def test_report(bench, tmp_path):

@@ -5,9 +5,10 @@ and hands `serve` a function `build(case) -> Job`. Requests come on stdin, one J
 one line answers each. Whatever the library prints goes to stderr.
 
     prepare  key, case, save   build, call once, save the results as .npz, warm up until it settles
+    check    case, save        build, call once, save the results, forget it
     time     key, seconds      call over and over for that long: the median time of a call
     memory   case              extra resident memory of two calls, in a process that did it warm
-    drop                       forget every job
+    drop     key               forget this job, or without a key every job
 """
 
 from __future__ import annotations
@@ -98,16 +99,21 @@ def serve(build: Callable[[dict], Job | None], versions: dict[str, str]) -> None
     """Answer requests until stdin ends. `build` gives None for a case it cannot do."""
     jobs: dict[str, Job] = {}
 
-    def prepare(key: str, case: dict, save: str | None, block: float, limit: float) -> dict:
+    def saved(case: dict, save: str) -> Job | None:
         job = build(case)
+        if job is not None:
+            np.savez(save, **job.outputs((job.check or job.call)()))
+        return job
+
+    def prepare(key: str, case: dict, save: str, block: float, limit: float) -> dict:
+        job = saved(case, save)
         if job is None:
             return {"unsupported": True}
-        result = (job.check or job.call)()
-        if save:
-            np.savez(save, **job.outputs(result))
-        del result
         jobs[key] = job
         return {"seconds": warm_up(job.call, block, limit)}
+
+    def check(case: dict, save: str) -> dict:
+        return {"unsupported": saved(case, save) is None}
 
     def time_(key: str, seconds: float) -> dict:
         times = timed(jobs[key].call, seconds)
@@ -121,12 +127,13 @@ def serve(build: Callable[[dict], Job | None], versions: dict[str, str]) -> None
             small.call()  # what the library loads when it is first used is not the step's
         return {"bytes": extra_memory(build(case).call)}
 
-    def drop() -> dict:
-        jobs.clear()
+    def drop(key: str | None = None) -> dict:
+        for old in list(jobs) if key is None else [key]:
+            del jobs[old]
         gc.collect()
         return {}
 
-    do = {"prepare": prepare, "time": time_, "memory": memory, "drop": drop}
+    do = {"prepare": prepare, "check": check, "time": time_, "memory": memory, "drop": drop}
     _answer(versions={"numpy": np.__version__, **versions}, threads=THREADS)
     for line in sys.stdin:
         request = json.loads(line)
