@@ -27,7 +27,8 @@ from pool import CANNOT, LIBRARIES, Pool
 from clstm import config
 
 RESULTS = Path(__file__).parent / "results"
-SECTIONS = ("layer", "deepbench", "ragged", "stream", "fit", "memory", "import")
+SECTIONS = ("layer", "deepbench", "ragged", "stream", "fit", "denormals", "odd", "memory",
+            "import")  # fmt: skip
 MEMORY_SHARE = 0.7  # of what is available
 
 
@@ -140,6 +141,10 @@ def run(pool: Pool, report: Report, options: argparse.Namespace, settings: Setti
     for name, section in more.items():
         if name in options.sections:
             report.add(section(pool, settings))
+    for name, both in (("denormals", sections.denormals), ("odd", sections.odd)):
+        if name in options.sections:
+            for mode in ("forward", "train"):
+                report.add(both(pool, mode, settings))
     if "memory" in options.sections:
         report.data["memory"] = sections.memory(pool)
     if "import" in options.sections:

@@ -65,6 +65,18 @@ def against_baseline(result: dict) -> float | None:
     return ratio(result, BASELINE, mine) if mine else None
 
 
+def slowdown(result: dict, label: str) -> float | None:
+    """How many times longer the input that falls to subnormals takes."""
+    return ratio(result, f"{label}/decay", label)
+
+
+def speed_per_flop(result: dict, label: str, size: str) -> float | None:
+    """At a hidden size, over that at the size of the result's shape."""
+    faster = ratio(result, label, f"{label}/{size}")
+    flops = result["flops_at"]
+    return faster and faster * flops[size] / flops[str(result["shape"][3])]
+
+
 def peak_fraction(result: dict, label: str, gflops: float | None) -> float | None:
     """The part of the machine's FMA peak that a library reaches."""
     seconds = median(result, label)

@@ -43,7 +43,7 @@ def difference(saved: str, reference: str) -> tuple[float, float]:
 
 
 def _truth_of(case: dict) -> str:
-    return f"{case['task']}-{case['shape']}-{case.get('lengths')}"
+    return f"{case['task']}-{case['shape']}-{case.get('lengths')}-{case.get('decay')}"
 
 
 class _Case:

@@ -1,4 +1,7 @@
-"""What is measured beside the list of shapes: ragged batches, streaming, `fit`, memory, import."""
+"""What is measured beside the list of shapes.
+
+Ragged batches, streaming, `fit`, subnormal inputs, odd hidden sizes, memory, import.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,10 @@ SHORTEST = 10
 STREAM = (1, 1, 128, 128)
 MEMORY = (64, 100, 256, 256)
 FIT = (3200, 10, 10, 32)  # sequences, T, I, batch size
+DENORMALS = (32, 100, 128, 128)
+ODD = (32, 100)  # B, T; the layer's input is as wide as its state
+EVEN_SIZE, ODD_SIZE = 112, 100  # whole vectors of 16 floats; the size that rivals are asked too
+ODD_SIZES = (ODD_SIZE, 97, 113, 127)
 IMPORTS = 11  # fresh processes for each package
 
 
@@ -74,6 +81,31 @@ def fit(pool: Pool, settings: Settings, shape: tuple[int, ...] = FIT) -> dict:
     """One epoch of the reference program, warm. A call is long: a block is one epoch."""
     return {"section": "fit", "mode": "fit", "shape": list(shape), "sequences": shape[0],
             "libraries": _all(pool, "fit", shape, settings)}  # fmt: skip
+
+
+def denormals(
+    pool: Pool, mode: str, settings: Settings, shape: tuple[int, ...] = DENORMALS
+) -> dict:
+    """Each library with ordinary input, and as "/decay" with one that falls to 1e-40."""
+    case = {"task": mode, "shape": list(shape)}
+    entries = {label: (label, case) for label in pool.measured}
+    entries |= {f"{label}/decay": (label, {**case, "decay": True}) for label in pool.measured}
+    return {"section": "denormals", "mode": mode, "shape": list(shape),
+            "flops": shapes.flops(shape, mode),
+            "libraries": measure(pool, entries, settings)}  # fmt: skip
+
+
+def odd(pool: Pool, mode: str, settings: Settings, batch: tuple[int, int] = ODD) -> dict:
+    """Each library at H = 112 and as "/100" at H = 100; clstm at other odd sizes too."""
+    case = lambda size: {"task": mode, "shape": [*batch, size, size]}  # noqa: E731
+    entries = {label: (label, case(EVEN_SIZE)) for label in pool.measured}
+    for size in ODD_SIZES:
+        labels = pool.measured if size == ODD_SIZE else _ours(pool)
+        entries |= {f"{label}/{size}": (label, case(size)) for label in labels}
+    return {"section": "odd", "mode": mode, "shape": case(EVEN_SIZE)["shape"],
+            "flops_at": {str(size): shapes.flops((*batch, size, size), mode)
+                         for size in (EVEN_SIZE, *ODD_SIZES)},
+            "libraries": measure(pool, entries, settings)}  # fmt: skip
 
 
 def memory(pool: Pool, repeats: int = 3, shape: tuple[int, ...] = MEMORY) -> dict:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import figures
 
@@ -148,6 +149,30 @@ def _fit(data: dict) -> str | None:
         f". clstm is {compared}." if compared else ".")  # fmt: skip
 
 
+def _extremes(data: dict) -> list[tuple[str, dict, Callable[[dict, str], float | None]]]:
+    """Name, result and figure of a library: subnormal input's, then every odd hidden size's."""
+    found = []
+    for r in data["results"]:
+        if r["section"] == "denormals":
+            found.append((f"time, input to 1e-40 over ordinary, {MODES[r['mode']]}", r,
+                          figures.slowdown))  # fmt: skip
+        if r["section"] == "odd":
+            even = str(r["shape"][3])
+            found += [(f"speed per FLOP, H = {size} over {even}, {MODES[r['mode']]}", r,
+                       partial(figures.speed_per_flop, size=size))
+                      for size in r["flops_at"] if size != even]  # fmt: skip
+    return found
+
+
+def extremes(data: dict) -> str:
+    """What subnormals and odd hidden sizes cost each library."""
+    rows = _extremes(data)
+    labels = list(dict.fromkeys(label for _, r, _ in rows for label in r["libraries"]
+                                if "/" not in label))  # fmt: skip
+    lines = [[name, *(times(figure(r, label)) for label in labels)] for name, r, figure in rows]
+    return table(["subnormals and odd sizes", *labels], lines) if rows else ""
+
+
 def _memory(data: dict) -> str | None:
     r = data.get("memory")
     sizes = {k: v["bytes"] for k, v in r["libraries"].items() if "bytes" in v} if r else {}
@@ -191,7 +216,7 @@ def readme(data: dict) -> str:
         parts.append(compact(data, "clstm", mode))
         picture = f"benchmarks/plots/{data['name']}-{mode}.png"
         parts.append(f"![milliseconds of each library, {mode}]({picture})")
-    return "\n\n".join([*parts, notes(data)]).strip() + "\n"
+    return "\n\n".join(filter(None, [*parts, extremes(data), notes(data)])).strip() + "\n"
 
 
 def everything(data: dict) -> str:
@@ -203,4 +228,4 @@ def everything(data: dict) -> str:
         for mode in MODES:
             if layers(data, source, mode):
                 parts += [compact(data, source, mode), full(data, source, mode)]
-    return "\n\n".join(filter(None, [*parts, notes(data), left_out(data)])) + "\n"
+    return "\n\n".join(filter(None, [*parts, extremes(data), notes(data), left_out(data)])) + "\n"

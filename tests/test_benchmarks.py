@@ -157,6 +157,38 @@ def test_a_library_that_dies_in_its_rounds_is_named_and_the_others_go_on(bench):
     assert found["dies"] == {"error": "it died"} and len(found["fast"]["rounds"]) == 9
 
 
+def test_the_decaying_input_is_subnormal(bench, monkeypatch):
+    import numpy as np
+
+    monkeypatch.syspath_prepend(str(BENCHMARKS / "workers"))
+    case = {"task": "train", "shape": [2, 40, 3, 5]}
+    ordinary, decayed = bench("cases").layer(case), bench("cases").layer({**case, "decay": True})
+    assert (decayed.x[:, 0] == ordinary.x[:, 0]).all()
+    late = np.abs(decayed.x[:, 20:])
+    assert 0 < late.max() <= 2.01e-40 and (decayed.dy == ordinary.dy).all()
+
+
+def test_subnormals_and_odd_sizes_in_the_tables(bench):
+    tables = bench("tables")
+    decay = result("denormals", {"clstm-native": [2.0], "clstm-native/decay": [2.1],
+                                 "torch": [1.0], "torch/decay": [3.0]})  # fmt: skip
+    odd = result("odd", {"clstm-native": [2.0], "clstm-native/100": [2.0],
+                         "clstm-native/97": [4.0], "torch": [1.0], "torch/100": [1.0]},
+                 "train", (32, 100, 112, 112),
+                 flops_at={"112": 100, "100": 80, "97": 75})  # fmt: skip
+    data = {**made_up(), "results": [decay, odd]}
+    data["results"][1]["libraries"]["jax"] = {"correct": True, "rounds": [],
+                                              "left_out": "too slow"}  # fmt: skip
+    long = tables.everything(data)
+    assert "| time, input to 1e-40 over ordinary, forward | 1.05× | 3.00× | – |" in long
+    train = "112, forward + backward"
+    assert f"| speed per FLOP, H = 100 over {train} | 0.800× | 0.800× | – |" in long
+    assert f"| speed per FLOP, H = 97 over {train} | 0.375× | – | – |" in long
+    assert "- jax, odd train (32, 100, 112, 112): too slow" in long
+    assert tables.extremes(data) in tables.readme(data)
+    assert tables.extremes(made_up()) == ""
+
+
 def test_report(bench, tmp_path):
     report = bench("report")
     (tmp_path / "benchmarks" / "results").mkdir(parents=True)
@@ -202,3 +234,22 @@ def test_quick_run_with_clstm_alone(tmp_path):
         for entry in found["libraries"].values():
             assert entry["correct"] and len(entry["rounds"]) == 3 and min(entry["rounds"]) > 0
     assert str(tmp_path) not in out.read_text()
+
+
+def test_sections_of_one_library_leave_the_baseline_as_the_check(tmp_path):
+    out = tmp_path / "more.json"
+    run = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "compare.py"), "--quick", "--only", "clstm-native",
+         "--sections", "denormals", "odd", "--output", str(out)],
+        capture_output=True, text=True, timeout=300, cwd=tmp_path)  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
+    results = json.loads(out.read_text())["results"]
+    assert [(r["section"], r["mode"]) for r in results] == [
+        (name, mode) for name in ("denormals", "odd") for mode in ("forward", "train")]  # fmt: skip
+    for found in results[:2]:
+        assert set(found["libraries"]) == {"clstm-native", "clstm-native/decay"}
+    for found in results[2:]:
+        sizes = {f"clstm-native/{size}" for size in (97, 100, 113, 127)}
+        assert set(found["libraries"]) == {"clstm-native", *sizes}
+        assert set(found["flops_at"]) == {"97", "100", "112", "113", "127"}
+    assert all(entry["correct"] for r in results for entry in r["libraries"].values())

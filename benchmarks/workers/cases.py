@@ -4,6 +4,7 @@ A case is a JSON object:
 
     task     "forward", "train" (the layer's training step) or "fit" (the reference program)
     shape    [B, T, I, H]; fit: [sequences, T, I, batch size]
+    decay    true: the input falls to subnormals and the states with it
     lengths  [shortest] or absent: the rows' lengths are uniform in shortest..T
     variant  which way of the library, where it has several ("" is its best usual one)
 """
@@ -15,6 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 UNITS = (64, 32)  # of the reference program's two LSTMs
+DECAYED = 1e-40  # below float32's smallest normal number, 1.2e-38
+CLOSED = -3  # the bias of gates that let 0.05 pass: the states forget as fast as the input falls
 
 
 class Arrays(NamedTuple):
@@ -41,6 +44,12 @@ def lengths_of(case: dict) -> np.ndarray | None:
     return np.random.default_rng(1).integers(case["lengths"][0], T + 1, size=B)
 
 
+def decay(T: int) -> np.ndarray:
+    """(T,): from 1 down to DECAYED in the first half of the steps, where it stays."""
+    passed = np.minimum(1, 2 * np.arange(T) / T)
+    return (DECAYED**passed).astype(np.float32)
+
+
 def layer(case: dict) -> Arrays:
     B, T, I, H = case["shape"]
     rng = np.random.default_rng(0)
@@ -49,6 +58,10 @@ def layer(case: dict) -> Arrays:
     states = [_uniform(rng, (B, H), 1) for _ in range(2)]
     x = _uniform(rng, (B, T, I), 2)
     dy = _uniform(rng, (B, T, H), 1) if case["task"] == "train" else None
+    if case.get("decay"):
+        x *= decay(T)[:, None]
+        weights[2][: 2 * H] = CLOSED
+        weights[2][2 * H :] = 0
     lengths = lengths_of(case)
     if lengths is not None and dy is not None:
         dy[np.arange(T) >= lengths[:, None]] = 0
