@@ -67,6 +67,13 @@ typedef struct clstm_kernels {
     void (*tanh)(ptrdiff_t n, const void *x, void *y);
     void (*sigmoid)(ptrdiff_t n, const void *x, void *y);
 
+    /* --- losses: labels t, probabilities p, values and d = d sum(values) / dp, n each ---------
+       p is clipped to epsilon .. 1 - epsilon, d is 0 where it was; labels are drawn to the middle
+       by `smoothing`; the logarithms are the C library's. Returns whether all t are in 0 .. 1;
+       NaN is let through. */
+    int (*binary_crossentropy)(ptrdiff_t n, const void *t, const void *p, void *values, void *d,
+                               double smoothing, double epsilon);
+
     /* --- the LSTM cell, one row of one step ------------------------------------------------
        gates (4H)  in: x W + h_prev U, without the bias; out: the activations i f g o
        bias  (4H)  or NULL

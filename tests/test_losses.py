@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clstm import losses
+from clstm import config, losses
+from clstm._kernels import _pointwise
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "losses_metrics.json").read_text())
 
@@ -356,3 +357,36 @@ def test_binary_labels_are_probabilities(wrong):
         with pytest.raises(ValueError, match=r"y_true must hold labels in \[0, 1\], received"):
             call()
     assert loss(y, p, mask=[True, False]) > 0  # what is masked may hold anything
+
+
+def binary_crossentropy_terms(t, p, smoothing):
+    """What the kernel of that name computes, in NumPy and p's dtype: values, d."""
+    t = t * (1 - smoothing) + smoothing / 2
+    q = np.minimum(np.maximum(p, 1e-7), 1 - 1e-7)
+    return -(t * np.log(q) + (1 - t) * np.log(1 - q)), (q - t) / (q * (1 - q)) * (q == p)
+
+
+@pytest.fixture(params=config.available_isas())
+def isa(request):
+    kept = config.get_isa()
+    config.set_isa(request.param)
+    yield
+    config.set_isa(kept)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 37, 1 << 15])
+def test_binary_crossentropy_kernel(isa, dtype, n):
+    rng = np.random.default_rng(n)
+    p = rng.random(n).astype(dtype)
+    p[:: max(n // 4, 1)] = rng.choice([0, 1, 1e-9, np.nan], p[:: max(n // 4, 1)].shape)
+    t = np.where(rng.random(n) < 0.5, rng.random(n), rng.integers(0, 2, n)).astype(dtype)
+    for smoothing in (0.0, 0.1):
+        values, d = np.empty_like(p), np.empty_like(p)
+        assert _pointwise.binary_crossentropy(t, p, values, d, smoothing, 1e-7)
+        expected_values, expected_d = binary_crossentropy_terms(t, p, smoothing)
+        eps = np.finfo(dtype).eps
+        np.testing.assert_allclose(values, expected_values, rtol=4 * eps, atol=4 * eps)
+        np.testing.assert_allclose(d, expected_d, rtol=4 * eps)
+    t[n // 2] = 1.5
+    assert not _pointwise.binary_crossentropy(t, p, values, d, 0.1, 1e-7)

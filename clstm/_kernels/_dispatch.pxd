@@ -35,6 +35,8 @@ cdef extern from "clstm.h" nogil:
         void (*exp)(Py_ssize_t n, const void *x, void *y) noexcept nogil
         void (*tanh)(Py_ssize_t n, const void *x, void *y) noexcept nogil
         void (*sigmoid)(Py_ssize_t n, const void *x, void *y) noexcept nogil
+        bint (*binary_crossentropy)(Py_ssize_t n, const void *t, const void *p, void *values,
+                                    void *d, double smoothing, double epsilon) noexcept nogil
         void (*cell_forward)(Py_ssize_t H, void *gates, const void *bias, const void *c_prev,
                              void *c, void *h) noexcept nogil
         void (*cell_backward)(Py_ssize_t H, void *gates, const void *c_prev, const void *c,

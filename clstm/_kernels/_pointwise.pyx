@@ -1,4 +1,4 @@
-"""Elementwise functions and random masks on whole arrays, shared out to a team.
+"""Elementwise functions, losses and random masks on whole arrays, shared out to a team.
 
 Every array is C-contiguous; `out` has the size of the input and may be the input.
 """
@@ -9,6 +9,7 @@ from ._parallel cimport run, team
 cdef enum:
     BLOCK = 1 << 12  # elements: a thread's share is a multiple of it
     GRAIN = 1 << 15  # elements that make another thread worth waking
+    LOSS_GRAIN = 1 << 13  # and where each takes two logarithms
 
 cdef enum Function:
     EXP
@@ -79,3 +80,41 @@ def sigmoid(const real[::1] x, real[::1] out):
 def dropout_mask(real[::1] out, double rate, uint64_t key):
     """out = 0 with probability `rate`, else 1 / (1 - rate): the first elements of stream `key`."""
     map[real](DROPOUT, None, out, rate, key)
+
+
+cdef struct Crossentropy:
+    Py_ssize_t n
+    size_t itemsize
+    const char *t
+    const char *p
+    char *values
+    char *d
+    double smoothing, epsilon
+    int wrong
+
+
+cdef void crossentropy_body(void *context, int thread, int size) noexcept nogil:
+    cdef Crossentropy *c = <Crossentropy*>context
+    cdef Py_ssize_t first = c.n * thread // size
+    cdef Py_ssize_t n = c.n * (thread + 1) // size - first
+    cdef Py_ssize_t byte = first * <Py_ssize_t>c.itemsize
+    if not kernels(c.itemsize).binary_crossentropy(n, c.t + byte, c.p + byte, c.values + byte,
+                                                   c.d + byte, c.smoothing, c.epsilon):
+        c.wrong = True  # all threads write the same
+
+
+def binary_crossentropy(const real[::1] t, const real[::1] p, real[::1] values, real[::1] d,
+                        double smoothing, double epsilon):
+    """values, d = the losses of labels t and probabilities p, and d sum(values) / dp.
+
+    Returns whether all labels are in 0 .. 1; with others, values and d mean nothing.
+    """
+    cdef Crossentropy c
+    if p.shape[0] == 0:
+        return True
+    c.n, c.itemsize, c.smoothing, c.epsilon = p.shape[0], sizeof(real), smoothing, epsilon
+    c.t, c.p, c.values, c.d = <char*>&t[0], <char*>&p[0], <char*>&values[0], <char*>&d[0]
+    c.wrong = False
+    with nogil:
+        run(crossentropy_body, &c, team(c.n, LOSS_GRAIN))
+    return not c.wrong

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._arrays import float_array, numbers, share
+from .._kernels import _pointwise
 from .._serialize import register
 from .base import Array, Loss, align
 
@@ -38,29 +39,26 @@ class BinaryCrossentropy(_Crossentropy):
         _require_probabilities(self._targets(y_true, np.broadcast_to(np.float32(0), shape)))
 
     def _terms(self, t: Array, p: Array) -> tuple[Array, Array]:
+        if self.from_logits:
+            return self._logit_terms(t, p)
+        values, d = np.empty_like(p), np.empty_like(p)
+        flat = [a.reshape(-1) for a in (t, p, values, d)]
+        if not _pointwise.binary_crossentropy(*flat, self.label_smoothing, EPSILON):
+            _require_probabilities(t)
+        return values, d
+
+    def _logit_terms(self, t: Array, z: Array) -> tuple[Array, Array]:
         _require_probabilities(t)
         if self.label_smoothing:
             t = t * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
-        if self.from_logits:
-            e = np.exp(-np.abs(p))
-            values = np.maximum(p, 0) - t * p
-            values += np.log1p(e)
-            d = np.where(p >= 0, p.dtype.type(1), e)
-            e += 1
-            d /= e
-            d -= t
-            return values, d
-        q = np.minimum(np.maximum(p, EPSILON), 1.0 - EPSILON)
-        r = 1.0 - q
-        d = q - t
-        d /= q * r
-        d *= q == p
-        np.log(q, out=q)
-        np.log(r, out=r)
-        q -= r
-        q *= t
-        q += r
-        return np.negative(q, out=q), d
+        e = np.exp(-np.abs(z))
+        values = np.maximum(z, 0) - t * z
+        values += np.log1p(e)
+        d = np.where(z >= 0, z.dtype.type(1), e)
+        e += 1
+        d /= e
+        d -= t
+        return values, d
 
 
 def _require_probabilities(t: Array) -> None:

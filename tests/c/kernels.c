@@ -84,6 +84,10 @@ static void elementwise(const clstm_kernels *t)
     t->exp(N, x, y), print(t->isa, "exp", y, N);
     t->tanh(N, x, y), print(t->isa, "tanh", y, N);
     t->sigmoid(N, x, y), print(t->isa, "sigmoid", y, N);
+    float *labels = numbers(N, 1), *values = numbers(N, 1), *slopes = numbers(N, 1);
+    for (int k = 0; k < N; k++) labels[k] = fabsf(labels[k]);
+    t->binary_crossentropy(N, labels, y, values, slopes, 0.1, 1e-7);
+    print(t->isa, "binary_crossentropy", slopes, N); /* values: by the C library's logf */
     float *gates = numbers(4 * N, 3), *bias = numbers(4 * N, 1), *c0 = numbers(N, 1);
     float *c = numbers(N, 1), *h = numbers(N, 1), *d = numbers(N, 1);
     t->cell_forward(N, gates, bias, c0, c, h), print(t->isa, "cell_forward", h, N);
