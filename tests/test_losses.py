@@ -390,3 +390,12 @@ def test_binary_crossentropy_kernel(isa, dtype, n):
         np.testing.assert_allclose(d, expected_d, rtol=4 * eps)
     t[n // 2] = 1.5
     assert not _pointwise.binary_crossentropy(t, p, values, d, 0.1, 1e-7)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (1, 1), (200, 1), (70, 37)])
+def test_column_sums_kernel(isa, dtype, shape):
+    a = np.random.default_rng(0).normal(size=shape).astype(dtype)
+    sums = np.ones(shape[1], dtype)
+    _pointwise.add_column_sums(a, sums)
+    np.testing.assert_allclose(sums, 1 + a.sum(axis=0, dtype=np.float64), rtol=1e-5, atol=1e-5)

@@ -118,3 +118,11 @@ def binary_crossentropy(const real[::1] t, const real[::1] p, real[::1] values, 
     with nogil:
         run(crossentropy_body, &c, team(c.n, LOSS_GRAIN))
     return not c.wrong
+
+
+def add_column_sums(const real[:, ::1] a, real[::1] sums):
+    """sums (columns,) += the sums of a (rows, columns) over its rows"""
+    cdef Py_ssize_t rows = a.shape[0], columns = a.shape[1]
+    if rows and columns:
+        with nogil:
+            kernels(sizeof(real)).column_sums(rows, columns, &a[0, 0], columns, &sums[0])

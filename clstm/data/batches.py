@@ -134,11 +134,15 @@ Source = ArraySource | IterableSource
 
 def take(data: Batch, place: Any) -> Batch:
     """The rows `place` (a slice or an array of numbers) of a batch."""
-    x = [a[place] for a in data.x]
+
+    def rows(a: Array) -> Array:  # take is quicker than indexing with an array
+        return a[place] if isinstance(place, slice) else a.take(place, axis=0)
+
+    x = [rows(a) for a in data.x]
     return Batch(
         x,
-        None if data.y is None else [a[place] for a in data.y],
-        None if data.weight is None else [None if w is None else w[place] for w in data.weight],
+        None if data.y is None else [rows(a) for a in data.y],
+        None if data.weight is None else [None if w is None else rows(w) for w in data.weight],
         len(x[0]),
     )
 

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from .. import constraints, random, regularizers
-from .._arrays import check_shape, copy_into, float_array, float_dtype
+from .._arrays import FLOATS, check_shape, copy_into, float_array, float_dtype
 from .._serialize import Configurable, get, snake_case
 from ..graph import Node, Symbol, is_symbolic
 
 Array = np.ndarray
 Shape = tuple[int | None, ...]
 
+_DTYPES = {dtype.name: dtype for dtype in FLOATS}
 _names: Counter[str] = Counter()
 _loading: ContextVar[Allowance | None] = ContextVar("loading", default=None)
 
@@ -235,7 +236,7 @@ class Layer(Configurable):
 
     def cast(self, inputs: Any) -> Array:
         """`inputs` as a float array of this layer's dtype."""
-        return float_array(f"inputs of {self.name}", inputs, np.dtype(self.dtype))
+        return float_array(f"inputs of {self.name}", inputs, _DTYPES[self.dtype])
 
     def __call__(self, inputs: Any, *, mask: Any = None, training: bool = False) -> Any:
         """Outputs for arrays; for symbols (`Input`), the symbols of the outputs."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import activations
 from .._arrays import positive
+from .._kernels import _pointwise
 from .._serialize import get, register
 from ..functional import backend_module
 from .base import Array, Layer
@@ -86,7 +87,7 @@ class Dense(Layer):
         dz = self._activation.backward(d if d.ndim == 2 else d.reshape(z.shape), z, y)
         matmul(rows, dz, self.grads["kernel"], transpose_a=True, accumulate=True)
         if self.use_bias:
-            self.grads["bias"] += np.add.reduce(dz, axis=0)
+            _pointwise.add_column_sums(dz, self.grads["bias"])
         if not need_dx:
             return None
         dx = np.empty_like(rows)

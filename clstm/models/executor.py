@@ -106,17 +106,17 @@ class Executor:
             layer, ins, _, outs, _, need_dx, trains = step
             if not trains:
                 continue
-            gradients = [d[k] for k in outs]
-            if y is not None:
-                gradients = [
-                    _activity_gradient(layer, a, g)
-                    for a, g in zip(_listed(y), gradients, strict=True)
-                ]
-            if all(g is None for g in gradients):
-                continue
             if len(outs) == 1:
-                gradients = gradients[0]
-            dx = layer.backward(tape, gradients, need_dx)
+                dy = d[outs[0]]
+                useful = dy is not None or y is not None
+            else:
+                dy = [d[k] for k in outs]
+                useful = y is not None or any(g is not None for g in dy)
+            if not useful:
+                continue
+            if y is not None:
+                dy = _with_activity_gradients(layer, y, dy)
+            dx = layer.backward(tape, dy, need_dx)
             if not need_dx:
                 continue
             if len(ins) == 1:
@@ -172,6 +172,13 @@ def _explicit_mask(value: Array, x: Any) -> Array | None:
 def _activity_penalty(layer: Layer, y: Any) -> float:
     """Of all outputs, by the row: the size of the batch does not matter, as in Keras."""
     return sum(layer.activity_regularizer(a) / max(len(a), 1) for a in _listed(y))
+
+
+def _with_activity_gradients(layer: Layer, y: Any, dy: Any) -> Any:
+    """The gradients dy of one output or several, + d penalty / d y."""
+    if isinstance(y, list):
+        return [_activity_gradient(layer, a, g) for a, g in zip(y, dy, strict=True)]
+    return _activity_gradient(layer, y, dy)
 
 
 def _activity_gradient(layer: Layer, output: Array, gradient: Array | None) -> Array:
