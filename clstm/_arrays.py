@@ -42,6 +42,8 @@ def numbers(name: str, value: Any) -> np.ndarray:
 
 def check_shape(name: str, array: np.ndarray, expected: Sequence[int | str | None]) -> None:
     """Raise ValueError unless the shape is `expected`; None or a letter stands for any size."""
+    if array.shape == expected:
+        return
     if len(array.shape) == len(expected):
         for size, want in zip(array.shape, expected, strict=True):
             if isinstance(want, int) and size != want:

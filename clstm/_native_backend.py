@@ -23,13 +23,13 @@ class Saved(NamedTuple):
 
     x: Array
     y: Array
-    h0: Array
+    h0: Array  # in packed order
     kernel: Array
     recurrent_kernel: Array
     recurrent_mask: Array | None
     steps: Steps
     time_major: bool
-    kept: tuple[Array, ...] | None  # gates, cells, c0 in blocks; None: no position is valid
+    kept: Array | None  # gates, cells and c0 in blocks; None: no position is valid
 
 
 def _share(batch: int, work: int, units: int, steps: Steps) -> tuple[int, Array]:
@@ -67,7 +67,8 @@ def lstm_forward(
     work = len(steps.index) * 4 * units * (x.shape[2] + units)
     threads, bounds = _share(batch, work, units, steps)
     y = (np.empty if steps.full else np.zeros)((*x.shape[:2], units), x.dtype)
-    h0, h, c = rows(h, steps), rows(h, steps), rows(c, steps)
+    h, c = rows(h, steps), rows(c, steps)
+    h0 = h.copy() if keep else None
     if recurrent_mask is not None:
         wide = np.zeros((batch, -(-units // 16) * 16), np.float32)
         wide[:, :units] = rows(recurrent_mask, steps)

@@ -47,7 +47,14 @@ typedef struct clstm_step {
     ptrdiff_t h_row;
     const float *panel; /* (depth, 64) at b_k reals a row, gates b_group apart */
     ptrdiff_t b_k, b_group;
-    float *gates;        /* (rows, 64) in: bias + x W; out: the activations i f g o */
+    /* x_t W + bias is in `gates` already if x is NULL. Else: x_t at x[x_index[r] * x_row],
+       x_depth reals; the kernel's panel, with the strides of `panel`; the bias of gate v at
+       bias[v * b_group] */
+    const float *x;
+    const ptrdiff_t *x_index;
+    ptrdiff_t x_row, x_depth;
+    const float *x_panel, *bias;
+    float *gates;        /* (rows, 64) out: the activations i f g o; NULL: not kept */
     const float *c_prev; /* (rows, 16) */
     float *c;            /* (rows, 16) out; may be c_prev */
     const float *mask;   /* (rows, h_row) factors of h on its way to the next step, or NULL */
@@ -99,7 +106,7 @@ typedef struct clstm_kernels {
                                const float *dh, ptrdiff_t dh_row, const float *dy,
                                const ptrdiff_t *dy_index, ptrdiff_t dy_row, float *dc,
                                ptrdiff_t units);
-    /* B (K, N), element (k, n) at b[k * b_k + n * b_n], into panels: 16 columns of row k at
+    /* B (K, N), element (k, n) at b[k * b_k + n * b_n], b_k or b_n 1, into panels: 16 columns of row k at
        panels[(n / 16) * p_group + k * p_k]; for the groups first .. last - 1 */
     void (*pack)(ptrdiff_t K, ptrdiff_t N, const float *b, ptrdiff_t b_k, ptrdiff_t b_n,
                  float *panels, ptrdiff_t p_k, ptrdiff_t p_group, ptrdiff_t first, ptrdiff_t last);

@@ -20,6 +20,11 @@ cdef extern from "clstm.h" nogil:
         Py_ssize_t h_row
         const float *panel
         Py_ssize_t b_k, b_group
+        const float *x
+        const Py_ssize_t *x_index
+        Py_ssize_t x_row, x_depth
+        const float *x_panel
+        const float *bias
         float *gates
         const float *c_prev
         float *c

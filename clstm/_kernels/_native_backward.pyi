@@ -5,7 +5,7 @@ Floats = NDArray[np.float32]
 Places = NDArray[np.intp]
 
 def backward(
-    kept: tuple[Floats, Floats, Floats] | None,
+    kept: Floats | None,
     x: Floats,
     y: Floats,
     h0: Floats,

@@ -229,7 +229,7 @@ cdef void backward_body(void *context, int thread, int size) noexcept nogil:
     restore_mode(mode)
 
 
-def backward(kept, const float[:, ::1] x, const float[:, ::1] y, const float[:, ::1] h0,
+def backward(float[::1] kept, const float[:, ::1] x, const float[:, ::1] y, const float[:, ::1] h0,
              const float[:, ::1] kernel, const float[:, ::1] recurrent_kernel,
              const float[:, ::1] recurrent_mask, const float[:, ::1] dy, float[:, ::1] dh,
              float[:, ::1] dc, const Py_ssize_t[::1] counts, const Py_ssize_t[::1] offsets,
@@ -246,10 +246,8 @@ def backward(kept, const float[:, ::1] x, const float[:, ::1] y, const float[:, 
     memset(&b, 0, sizeof(b))
     cdef Py_ssize_t HP, row, chunk
     cdef float *room
-    cdef float[::1] gates, cells, c0
     if kept is None:  # no position is valid
         return
-    gates, cells, c0 = kept
     b.B, b.H, b.I = h0.shape[0], h0.shape[1], x.shape[1]
     b.N, b.S = index.shape[0], counts.shape[0]
     HP = up(b.H)
@@ -265,7 +263,9 @@ def backward(kept, const float[:, ::1] x, const float[:, ::1] y, const float[:, 
         b.d_bias = &d_bias[0]
     if dx is not None:
         b.dx = &dx[0, 0]
-    b.gates, b.cells, b.c0 = &gates[0], &cells[0], &c0[0]
+    room = &kept[0]
+    b.gates, b.cells = carve(&room, b.NU * b.N * GATES), carve(&room, b.NU * b.N * GROUP)
+    b.c0 = room
     b.x, b.y, b.h0 = &x[0, 0], &y[0, 0], &h0[0, 0]
     b.d_kernel, b.d_recurrent = &d_kernel[0, 0], &d_recurrent[0, 0]
     cdef Py_ssize_t tiles = (b.I + TILE - 1) // TILE + (b.H + TILE - 1) // TILE + 1

@@ -29,7 +29,8 @@ cdef struct Run:
     float *y
     bint keep
     Py_ssize_t gates_rows, cells_rows  # rows of one unit block of them
-    Py_ssize_t stretch  # steps that are projected together
+    bint together  # each step projects its own x; else a stretch of steps is projected first
+    Py_ssize_t stretch
 
 cdef void forward_body(void *context, int thread, int size) noexcept nogil
 

@@ -38,6 +38,8 @@ from ._parallel cimport barrier_wait, flush_subnormals, restore_mode, run, team_
 
 cdef enum:
     STRETCH = 1 << 18  # bytes of gates that a thread projects at a time: they stay in its L2
+    TOGETHER = 3 << 18  # bytes of all weights of a thread that stay in its L2 from step to step
+    TOGETHER_ROWS = 3  # fewer rows make slow tiles: then several steps are projected at a time
 
 
 cdef void project(const Run *r, const Share *own, Py_ssize_t s, Py_ssize_t end) noexcept nogil:
@@ -89,10 +91,12 @@ cdef void steps_forward(const Run *r, int thread, int size) noexcept nogil:
     step.depth, step.h_row = r.H, HP
     step.b_k, step.b_group = r.recurrent.row, r.recurrent.gate
     step.y_row = r.H
+    step.x_row, step.x_depth = r.I, r.I
     while s < r.end:
         first = s
         end = min(s + r.stretch, r.end)
-        project(r, &own, s, end)
+        if not r.together:
+            project(r, &own, s, end)
         while s < end:
             row = min(own.row, r.counts[s])
             row_end = min(own.row_end, r.counts[s])
@@ -104,6 +108,10 @@ cdef void steps_forward(const Run *r, int thread, int size) noexcept nogil:
                 # every second step goes backwards: the last panels are still in the cache
                 u = own.unit_end - 1 - k if s & 1 else own.unit + k
                 step.panel = r.recurrent.at + u * r.recurrent.unit
+                if r.together:
+                    step.x, step.x_index = r.x, r.index + p
+                    step.x_panel = r.kernel.at + u * r.kernel.unit
+                    step.bias = r.bias + u * r.bias_unit
                 step.units = min(<Py_ssize_t>GROUP, r.H - u * GROUP)
                 step.h_next = r.h + ((~s & 1) * r.B + row) * HP + u * GROUP
                 step.y = r.y + u * GROUP
@@ -117,7 +125,8 @@ cdef void steps_forward(const Run *r, int thread, int size) noexcept nogil:
                     else:
                         step.c_prev = r.cells + (u * r.cells_rows + r.offsets[s - 1] + row) * GROUP
                 else:
-                    step.gates = r.gates + (u * r.gates_rows + (s - first) * r.B + row) * GATES
+                    if not r.together:
+                        step.gates = r.gates + (u * r.gates_rows + (s - first) * r.B + row) * GATES
                     step.c = r.cells + (u * r.cells_rows + row) * GROUP
                     step.c_prev = step.c
                 table.lstm_step(&step)
@@ -158,7 +167,7 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
     H that is a multiple of 16; h, c (B, H) in packed order: the initial state in, the final state
     out; recurrent_mask (B, HP) or None; y (positions, H): the valid positions are
     written. counts (S), offsets (S + 1), index (N); row_bounds: where the row groups begin.
-    Returns (gates, cells, c0 in blocks) for `backward` if `keep`.
+    Returns gates, cells and c0 in blocks, one after the other, for `backward` if `keep`.
     """
     cdef Run r
     memset(&r, 0, sizeof(r))
@@ -167,7 +176,7 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
     cdef float *W_room
     cdef float *room
     cdef float *panel
-    cdef float[::1] gates, cells, start
+    cdef float[::1] kept_floats
     r.B, r.I, r.H = h.shape[0], x.shape[1], h.shape[1]
     r.N, r.S = index.shape[0], counts.shape[0]
     if r.N == 0:
@@ -182,15 +191,18 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
         r.recurrent_mask = &recurrent_mask[0, 0]
     cdef Py_ssize_t state = floats(r.B, HP)
     cdef Py_ssize_t units = (r.NU * r.row_groups + threads - 1) // threads  # of one thread
+    r.together = (r.B >= TOGETHER_ROWS * r.row_groups
+                  and units * GATES * <Py_ssize_t>sizeof(float) * (r.I + r.H) <= TOGETHER)
     r.stretch = max(<Py_ssize_t>1, min(r.S, STRETCH // (r.B * units * 256)))
-    r.gates_rows = r.N if keep else r.stretch * r.B
+    r.gates_rows = r.N if keep else 0 if r.together else r.stretch * r.B
     r.cells_rows = r.N if keep else r.B
     kept = None
     if keep:
-        kept = (aligned_array(floats(r.NU, r.N, GATES)), aligned_array(floats(r.NU, r.N, GROUP)),
-                aligned_array(state))
-        gates, cells, start = kept
-        r.gates, r.cells, r.c0 = &gates[0], &cells[0], &start[0]
+        kept = aligned_array(floats(r.NU, r.N, GATES) + floats(r.NU, r.N, GROUP) + state)
+        kept_floats = kept
+        room = &kept_floats[0]
+        r.gates, r.cells = carve(&room, r.NU * r.N * GATES), carve(&room, r.NU * r.N * GROUP)
+        r.c0 = room
     cdef bint here = panels is True
     cdef Py_ssize_t size = 2 * state + floats(row_bounds.shape[0], BARRIER) + floats(4, HP)
     if not keep:

@@ -156,7 +156,7 @@ cdef int run_step(const Run *weights, Py_ssize_t B, Py_ssize_t I, Py_ssize_t H, 
     cdef Py_ssize_t[2] offsets, bounds
     cdef Py_ssize_t index[ROWS]
     cdef Run r = weights[0]
-    cdef float *scratch = allocate(2 * BARRIER + 2 * up(B * HP) + up(B * HP) + up(4 * B * HP))
+    cdef float *scratch = allocate(2 * BARRIER + 2 * up(B * HP) + up(B * HP))
     cdef float *room = scratch
     cdef int size = team(B * 4 * H * (I + H), GRAIN)
     with nogil:
@@ -165,7 +165,7 @@ cdef int run_step(const Run *weights, Py_ssize_t B, Py_ssize_t I, Py_ssize_t H, 
             index[row] = row
         r.B, r.I, r.H, r.NU, r.N, r.S, r.end = B, I, H, HP // GROUP, B, 1, 1
         r.counts, r.offsets, r.index, r.row_bounds = counts, offsets, index, bounds
-        r.row_groups, r.stretch, r.gates_rows, r.cells_rows = 1, 1, B, B
+        r.row_groups, r.stretch, r.together, r.cells_rows = 1, 1, True, B
         r.barriers = <team_barrier*>carve(&room, 2 * BARRIER)
         memset(r.barriers, 0, 2 * sizeof(team_barrier))
         r.everybody = r.barriers + 1
@@ -173,7 +173,6 @@ cdef int run_step(const Run *weights, Py_ssize_t B, Py_ssize_t I, Py_ssize_t H, 
         r.h = carve(&room, 2 * B * HP)
         r.cells = carve(&room, B * HP)
         r.c0 = r.cells
-        r.gates = carve(&room, 4 * B * HP)
         to_blocks(c, r.cells, B, H)
         for row in range(B):
             memcpy(r.h + row * HP, h + row * H, H * sizeof(float))

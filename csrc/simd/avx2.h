@@ -3,6 +3,7 @@ typedef float real;
 typedef __m256 vec;
 typedef __m256 mask;
 #define LANES 8
+#define VEC_REGISTER "+x" /* of inline assembler */
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE __m256i first(ptrdiff_t n) /* n < 8 */
@@ -23,6 +24,16 @@ INLINE vec v_div(vec a, vec b) { return _mm256_div_ps(a, b); }
 INLINE vec v_sqrt(vec a) { return _mm256_sqrt_ps(a); }
 INLINE vec v_fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }   /*  ab + c */
 INLINE vec v_fnma(vec a, vec b, vec c) { return _mm256_fnmadd_ps(a, b, c); } /* -ab + c */
+
+/* the lower (upper) halves of a and b, lane by lane in turn: a0 b0 a1 b1 ... */
+INLINE vec v_zip_low(vec a, vec b)
+{
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x20);
+}
+INLINE vec v_zip_high(vec a, vec b)
+{
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x31);
+}
 
 /* min and max give b when either is NaN: put the constant first and NaN passes through */
 INLINE vec v_min(vec a, vec b) { return _mm256_min_ps(a, b); }

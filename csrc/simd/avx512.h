@@ -3,6 +3,7 @@ typedef float real;
 typedef __m512 vec;
 typedef __mmask16 mask;
 #define LANES 16
+#define VEC_REGISTER "+v" /* of inline assembler */
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE mask first(ptrdiff_t n) { return (mask)((1u << n) - 1u); } /* n < 16 */
@@ -20,6 +21,18 @@ INLINE vec v_div(vec a, vec b) { return _mm512_div_ps(a, b); }
 INLINE vec v_sqrt(vec a) { return _mm512_sqrt_ps(a); }
 INLINE vec v_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }   /*  ab + c */
 INLINE vec v_fnma(vec a, vec b, vec c) { return _mm512_fnmadd_ps(a, b, c); } /* -ab + c */
+
+/* the lower (upper) halves of a and b, lane by lane in turn: a0 b0 a1 b1 ... */
+INLINE vec v_zip_low(vec a, vec b)
+{
+    return _mm512_permutex2var_ps(
+        a, _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), b);
+}
+INLINE vec v_zip_high(vec a, vec b)
+{
+    return _mm512_permutex2var_ps(
+        a, _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), b);
+}
 
 /* min and max give b when either is NaN: put the constant first and NaN passes through */
 INLINE vec v_min(vec a, vec b) { return _mm512_min_ps(a, b); }

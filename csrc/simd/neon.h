@@ -3,6 +3,7 @@ typedef float real;
 typedef float32x4_t vec;
 typedef uint32x4_t mask;
 #define LANES 4
+#define VEC_REGISTER "+w" /* of inline assembler */
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE vec v_set(real a) { return vdupq_n_f32(a); }
@@ -28,6 +29,10 @@ INLINE vec v_div(vec a, vec b) { return vdivq_f32(a, b); }
 INLINE vec v_sqrt(vec a) { return vsqrtq_f32(a); }
 INLINE vec v_fma(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }  /*  ab + c */
 INLINE vec v_fnma(vec a, vec b, vec c) { return vfmsq_f32(c, a, b); } /* -ab + c */
+
+/* the lower (upper) halves of a and b, lane by lane in turn: a0 b0 a1 b1 ... */
+INLINE vec v_zip_low(vec a, vec b) { return vzip1q_f32(a, b); }
+INLINE vec v_zip_high(vec a, vec b) { return vzip2q_f32(a, b); }
 
 /* NaN if either is NaN; on the other instruction sets b then: callers put the constant first */
 INLINE vec v_min(vec a, vec b) { return vminq_f32(a, b); }

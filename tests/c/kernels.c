@@ -40,6 +40,9 @@ static void products(const clstm_kernels *t)
     ptrdiff_t index[ROWS];
     t->pack(DEPTH, 61, b, 61, 1, panels, 16, DEPTH * 16, 0, 4);
     print(t->isa, "pack", panels, 4 * DEPTH * 16);
+    t->pack(DEPTH, 61, b, 1, DEPTH, panels, 16, DEPTH * 16, 0, 4); /* of the transposed matrix */
+    print(t->isa, "pack:transposed", panels, 4 * DEPTH * 16);
+    t->pack(DEPTH, 61, b, 61, 1, panels, 16, DEPTH * 16, 0, 4);
     for (int r = 0; r < ROWS; r++) index[r] = (r * 5) % ROWS;
     for (int k = 0; k < 64; k++) start[k] = number(1);
     for (int groups = 1; groups <= 4; groups++) {
@@ -67,6 +70,12 @@ static void lstm(const clstm_kernels *t)
     t->lstm_step(&s);
     print(t->isa, "lstm_step:y", y, ROWS * UNITS);
     print(t->isa, "lstm_step:h", next, UNITS);
+    clstm_step own = s; /* that projects x itself, and keeps no gates */
+    own.x = numbers(ROWS * H, 1), own.x_index = index, own.x_row = H, own.x_depth = H - 2;
+    own.x_panel = panel + 64, own.bias = panel, own.gates = NULL;
+    own.y = numbers(ROWS * UNITS, 1), own.c = numbers(ROWS * 16, 1);
+    t->lstm_step(&own);
+    print(t->isa, "lstm_step:own", own.y, ROWS * UNITS);
     for (int r = 0; r < ROWS; r++)
         for (int v = 0; v < 4; v++)
             print(t->isa, "lstm_step:gates", gates + r * 64 + v * 16, UNITS);
