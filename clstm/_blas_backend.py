@@ -60,6 +60,7 @@ def lstm_backward(
     """dx (None unless needed), dh0, dc0; the weights' gradients are added to the arrays given."""
     steps, units = saved.steps, len(saved.recurrent_kernel)
     dh, dc = rows(dh, steps), rows(dc, steps)
+    dh0, dc0 = np.empty_like(dh), np.empty_like(dc)  # no memory: no change
     dx = None
     if need_dx:
         dx = (np.empty if steps.full else np.zeros)(saved.shape, dh.dtype)
@@ -68,7 +69,7 @@ def lstm_backward(
         None if dy is None else dy.reshape(-1, units), dh, dc, steps.rows, steps.starts,
         steps.counts, steps.index, steps.in_place, d_kernel, d_recurrent, d_bias,
         None if dx is None else dx.reshape(-1, saved.shape[2]))  # fmt: skip
-    return dx, unrows(dh, steps), unrows(dc, steps)
+    return dx, unrows(dh, steps, dh0), unrows(dc, steps, dc0)
 
 
 # the two specialisations, picked by a dictionary: Cython's own dispatch costs microseconds

@@ -92,6 +92,7 @@ def lstm_backward(
     """As `_reference.lstm_backward`, of float32 arrays."""
     steps, units, features = saved.steps, len(saved.recurrent_kernel), saved.x.shape[2]
     dh, dc = rows(dh, steps), rows(dc, steps)
+    dh0, dc0 = np.empty_like(dh), np.empty_like(dc)  # no memory: no change
     dx = None
     if need_dx:
         dx = (np.empty if steps.full else np.zeros)(saved.x.shape, np.float32)
@@ -103,4 +104,4 @@ def lstm_backward(
         None if dy is None else dy.reshape(-1, units), dh, dc, steps.counts[0], steps.offsets,
         steps.index, bounds, threads, d_kernel, d_recurrent, d_bias,
         None if dx is None else dx.reshape(-1, features))  # fmt: skip
-    return dx, unrows(dh, steps), unrows(dc, steps)
+    return dx, unrows(dh, steps, dh0), unrows(dc, steps, dc0)

@@ -101,6 +101,8 @@ def lstm_backward(
     if dy is not None and saved.time_major:
         dy = np.swapaxes(dy, 0, 1)
     dx = np.zeros_like(x) if need_dx else None
+    sums = [np.zeros_like(d) for d in (d_kernel, d_recurrent)]
+    bias_sum = None if d_bias is None else np.zeros_like(d_bias)
     for t, step in zip(reversed(saved.times), reversed(saved.steps), strict=True):
         h_in, c_prev, z, (i, f, g, o), c = step
         zi, zf, zg, zo = np.split(z, 4, axis=1)
@@ -121,10 +123,10 @@ def lstm_backward(
             dz = np.where(valid, dz, 0)
         if dx is not None:
             dx[:, t] = dz @ kernel.T
-        d_kernel += x[:, t].T @ dz
-        d_recurrent += h_in.T @ dz
-        if d_bias is not None:
-            d_bias += dz.sum(axis=0)
+        sums[0] += x[:, t].T @ dz
+        sums[1] += h_in.T @ dz
+        if bias_sum is not None:
+            bias_sum += dz.sum(axis=0)
         dh_prev = dz @ recurrent_kernel.T
         if saved.recurrent_mask is not None:
             dh_prev = dh_prev * saved.recurrent_mask
@@ -133,6 +135,10 @@ def lstm_backward(
         dc = dc_prev if valid is None else np.where(valid, dc_prev, dc)
     if dx is not None and saved.time_major:
         dx = np.swapaxes(dx, 0, 1)
+    d_kernel += sums[0]  # at the end: an error before changes nothing
+    d_recurrent += sums[1]
+    if d_bias is not None:
+        d_bias += bias_sum
     return dx, dh, dc
 
 

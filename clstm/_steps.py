@@ -102,10 +102,11 @@ def rows(array: np.ndarray, steps: Steps) -> np.ndarray:
     return array.copy() if steps.order is None else array[steps.order]
 
 
-def unrows(array: np.ndarray, steps: Steps) -> np.ndarray:
-    """`array` with its rows back in the batch's order."""
+def unrows(array: np.ndarray, steps: Steps, out: np.ndarray | None = None) -> np.ndarray:
+    """`array` with its rows back in the batch's order, in `out` if they have to move."""
     if steps.order is None:
         return array
-    out = np.empty_like(array)
+    if out is None:
+        out = np.empty_like(array)
     out[steps.order] = array
     return out

@@ -241,7 +241,11 @@ def lstm_backward(
     else:
         _check_into(into, weights)
     saved, tape.saved = tape.saved, None
-    dx, dh0, dc0 = tape.backend.lstm_backward(saved, dy, dh, dc, *into, need_dx=need_dx)
+    try:
+        dx, dh0, dc0 = tape.backend.lstm_backward(saved, dy, dh, dc, *into, need_dx=need_dx)
+    except MemoryError:  # raised before anything was changed
+        tape.saved = saved
+        raise
     return Grads(dx, *into, dh0, dc0)
 
 
