@@ -1,8 +1,8 @@
 """Threads, backend and instruction set of this process.
 
 The environment sets the start: CLSTM_NUM_THREADS (else OMP_NUM_THREADS, else the cores that this
-process may use, and at each call no more than the calling thread's affinity has), CLSTM_BACKEND (auto, native, blas, numpy), CLSTM_ISA (a name that `available_isas`
-gives).
+process may use, and in each call no more than the affinity of its thread), CLSTM_BACKEND (auto,
+native, blas, numpy), CLSTM_ISA (a name that `available_isas` gives).
 """
 
 from __future__ import annotations

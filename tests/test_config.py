@@ -1,5 +1,6 @@
 """Threads, backend, instruction set: functions and environment."""
 
+import math
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 import clstm
 from clstm import config
+from clstm._kernels import _parallel
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +58,107 @@ class TestThreads:
         for losses, p in runs[1:]:
             np.testing.assert_allclose(losses, runs[0][0], rtol=1e-5)
             np.testing.assert_allclose(p, runs[0][1], atol=1e-5)
+
+
+class TestOversubscription:
+    """The default is never more than the process may use; what limits others limits us."""
+
+    def test_affinity_at_the_import(self):
+        if not hasattr(os, "sched_setaffinity"):
+            pytest.skip("no affinity on this system")
+        pin = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
+        assert run(pin + SHOW)[1].startswith("1 ")
+        assert run(pin + SHOW, CLSTM_NUM_THREADS="3")[1].startswith("3 ")  # as the user says
+
+    def test_affinity_after_the_import(self):
+        if not hasattr(os, "sched_setaffinity") or config.usable_cores() < 2:
+            pytest.skip("no affinity on this system, or one core")
+        code, out = run(
+            "import os; from clstm import config as c; cores = os.sched_getaffinity(0); "
+            "all = c.get_num_threads(); os.sched_setaffinity(0, {min(cores)}); "
+            "from clstm._kernels import _parallel as p; few = c.get_num_threads(), p.size(99, 1); "
+            "os.sched_setaffinity(0, cores); print(all == c.get_num_threads(), *few); "
+            "c.set_num_threads(7); os.sched_setaffinity(0, {min(cores)}); "
+            "print(c.get_num_threads())"
+        )
+        assert (code, out.split()) == (0, ["True", "1", "1", "7"])
+
+    def test_threadpoolctl(self):
+        threadpoolctl = pytest.importorskip("threadpoolctl")
+        if not _parallel.openmp():
+            pytest.skip("a build without OpenMP has nothing that threadpoolctl knows")
+        config.set_num_threads(4)
+        with threadpoolctl.threadpool_limits(1):
+            assert config.get_num_threads() == _parallel.size(1 << 40, 1) == 1
+        with threadpoolctl.threadpool_limits({"libgomp": 3, "libomp": 3}):
+            assert config.get_num_threads() == 3
+        with threadpoolctl.threadpool_limits(1, user_api="blas"):
+            assert config.get_num_threads() == 4
+        assert config.get_num_threads() == _parallel.size(1 << 40, 1) == 4
+
+    def test_work_that_cannot_be_counted(self):
+        config.set_num_threads(4)
+        assert _parallel.size(10**30, 1) == 4
+
+
+class TestQuota:
+    """Of a cgroup, read from files as Linux has them."""
+
+    V1 = "32 31 0:29 {root} {point} rw,relatime - cgroup cgroup rw,cpu,cpuacct"
+    V2 = "41 31 0:38 {root} {point} rw,relatime - cgroup2 cgroup2 rw"
+
+    @pytest.fixture
+    def quota(self, tmp_path):
+        """A function of a mount's line, its root, /proc/self/cgroup, and {file: text} below it."""
+
+        def quota(line, root, cgroup, files):
+            proc, point = tmp_path / "proc", tmp_path / "mount"
+            for folder in (proc, point):
+                folder.mkdir()
+            (proc / "cgroup").write_text(f"9:name=systemd:/x\n3:cpuset:/y\n{cgroup}\n")
+            mounts = ["31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755",
+                      line.format(root=root, point=point)]  # fmt: skip
+            (proc / "mountinfo").write_text("\n".join(mounts) + "\n")
+            for name, text in files.items():
+                (point / name).parent.mkdir(parents=True, exist_ok=True)
+                (point / name).write_text(text + "\n")
+            return config.cgroup_quota(proc)
+
+        return quota
+
+    @pytest.mark.parametrize(("files", "expected"), [
+        ({"a/b/cpu.max": "150000 100000"}, 1.5),
+        ({"a/b/cpu.max": "max 100000"}, math.inf),
+        ({"a/b/cpu.max": "400000 100000", "a/cpu.max": "300000 100000"}, 3),  # those around it
+        ({"a/b/cpu.max": "400000 100000", "a/cpu.max": "max 100000"}, 4),
+        ({"a/other/cpu.max": "100000 100000"}, math.inf),
+        ({"a/b/cpu.max": "nonsense"}, math.inf),
+        ({}, math.inf),
+    ])  # fmt: skip
+    def test_v2(self, quota, files, expected):
+        assert quota(self.V2, "/", "0::/a/b", files) == expected
+
+    @pytest.mark.parametrize(("quota_us", "expected"), [("-1", math.inf), ("250000", 2.5)])
+    def test_v1(self, quota, quota_us, expected):
+        files = {"a/cpu.cfs_quota_us": quota_us, "a/cpu.cfs_period_us": "100000"}
+        assert quota(self.V1, "/", "5:cpu,cpuacct:/a", files) == expected
+
+    @pytest.mark.parametrize(("root", "own"), [("/docker/1", "/docker/1"), ("/", "/../.."),
+                                               ("/docker/1", "/elsewhere")])  # fmt: skip
+    def test_in_a_container_the_mount_is_asked(self, quota, root, own):
+        assert quota(self.V2, root, f"0::{own}", {"cpu.max": "200000 100000"}) == 2
+
+    def test_below_the_root_of_a_container(self, quota):
+        assert quota(self.V2, "/docker/1", "0::/docker/1/a", {"a/cpu.max": "5000 10000"}) == 0.5
+
+    def test_without_files(self, tmp_path):
+        assert config.cgroup_quota(tmp_path) == math.inf
+
+    @pytest.mark.parametrize(("quota", "cores"), [(0.5, 1), (1.5, 1), (2.0, 2), (math.inf, 8)])
+    def test_it_is_rounded_down(self, monkeypatch, quota, cores):
+        monkeypatch.setattr(config, "cgroup_quota", lambda: quota)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+        assert config.usable_cores() == cores
 
 
 class TestBackend:

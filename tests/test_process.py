@@ -130,6 +130,18 @@ def test_forks_of_forks():
     assert os.read(read, 8) == model.predict(data()[0]).tobytes()[:8]
 
 
+def test_the_count_of_hangs_and_mismatches():
+    """A short run of benchmarks/living.py, whose interrupts are a measurement of time."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "living.py", "forks", "threads", "--count", "32"],
+        capture_output=True, text=True, cwd="/", timeout=LIMIT)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    for line in ("forks, quiet: 16 forks, 0 hangs, 0 mismatches",
+                 "forks, inside a call: 16 forks, 0 hangs, 0 mismatches",
+                 "0 mismatches of 32"):  # fmt: skip
+        assert line in done.stdout
+
+
 # --- threads -----------------------------------------------------------------------------------
 
 
