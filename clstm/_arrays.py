@@ -66,14 +66,17 @@ def float_dtype(name: str, value: Any) -> np.dtype:
     return dtype
 
 
+def flags(name: str, value: Any, batch: int, time: int) -> np.ndarray:
+    """Booleans (B, T)."""
+    array = numbers(name, value)
+    check_shape(name, array, (batch, time))
+    return array.astype(bool, copy=False)
+
+
 def mask_array(mask: Any, lengths: Any, batch: int, time: int) -> np.ndarray | None:
     """The valid positions (B, T) that `mask` or `lengths` describe; None if both are None."""
     if lengths is None:
-        if mask is None:
-            return None
-        mask = numbers("mask", mask)
-        check_shape("mask", mask, (batch, time))
-        return mask.astype(bool, copy=False)
+        return None if mask is None else flags("mask", mask, batch, time)
     if mask is not None:
         raise ValueError("lengths: expected None beside a mask, got both")
     lengths = numbers("lengths", lengths)

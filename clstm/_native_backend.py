@@ -6,15 +6,19 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import activations
+from ._cell import PLAIN, Cell
 from ._kernels import _native_backward, _native_forward, _parallel
+from ._kernels._cell import CellOptions
 from ._kernels._gemm import matmul  # noqa: F401 - part of the interface
-from ._steps import Steps, plan, rows, unrows
+from ._steps import Steps, plan, rows, shared_rows, unrows
 
 Array = np.ndarray
 
 GRAIN = 1 << 18  # multiplications of a call that make another thread worth waking
 STEP_GRAIN = 1 << 13  # and of a step, if threads wait for each other at its end
 ROWS_UNITS = 128  # units up to which teams are divided by rows
+CHUNK = 512  # packed rows that are one chain in the sums of the weights' gradients
 RAW_ROWS = 16  # so few packed rows do not pay for packing the weights
 
 
@@ -27,8 +31,8 @@ class Saved(NamedTuple):
     kernel: Array
     recurrent_kernel: Array
     recurrent_mask: Array | None
+    options: CellOptions | None  # None: the plain cell
     steps: Steps
-    time_major: bool
     kept: Array | None  # gates, cells and c0 in blocks; None: no position is valid
 
 
@@ -52,10 +56,61 @@ def _share(batch: int, work: int, units: int, steps: Steps) -> tuple[int, Array]
     return threads, np.searchsorted(total, total[-1] * np.arange(threads + 1) / threads)
 
 
+def _chunks(steps: Steps) -> Array:
+    """The steps at which the chunks of a backward run begin, and S: CHUNK packed rows or more."""
+    offsets, chunks = steps.offsets, [0]
+    while (step := chunks[-1]) < len(offsets) - 1:
+        enough = np.searchsorted(offsets, offsets[step] + CHUNK)
+        chunks.append(min(int(enough), len(offsets) - 1))
+    return np.array(chunks)
+
+
+def supports(cell: Cell) -> bool:
+    """Whether the kernels know a cell: no projection, and activations of these kinds."""
+    phis = (cell.activation, cell.recurrent_activation, cell.cell_activation)
+    return cell is PLAIN or (
+        cell.projection is None and all(_activation(phi) is not None for phi in phis)
+    )
+
+
+def _activation(phi: activations.Activation) -> tuple[str, float, float, float, float] | None:
+    """(kind, alpha, beta, least, most) as `CellOptions` takes them; None: no kernel knows it."""
+    if phi.name in ("tanh", "sigmoid", "softsign"):
+        return phi.name, 0, 0, 0, 0
+    alpha, beta = phi.parameters if len(phi.parameters) == 2 else (1, 0)
+    bounds = {"relu": (0, np.inf), "relu6": (0, 6), "hard_tanh": (-1, 1), "hard_sigmoid": (0, 1),
+              "linear": (-np.inf, np.inf), "affine": (-np.inf, np.inf)}  # fmt: skip
+    if phi.name not in bounds or alpha < 0:
+        return None
+    return "clamped", alpha, beta, *bounds[phi.name]
+
+
+def _options(cell: Cell, units: int) -> CellOptions | None:
+    if cell is PLAIN:
+        return None
+    return CellOptions(
+        _activation(cell.activation),
+        _activation(cell.recurrent_activation),
+        _activation(cell.cell_activation),
+        cell.coupled_input_forget,
+        cell.cell_clip or np.inf,
+        cell.preactivation_clip or np.inf,
+        None if cell.peephole is None else _widened(cell.peephole),
+    )
+
+
+def _widened(array: Array) -> Array:
+    """(rows, H) with zeros up to whole unit blocks."""
+    wide = np.zeros((len(array), -(-array.shape[1] // 16) * 16), np.float32)
+    wide[:, : array.shape[1]] = array
+    return wide
+
+
 def lstm_forward(
     x: Array, kernel: Array, recurrent_kernel: Array, bias: Array | None, h: Array, c: Array, *,
-    mask: Array | None = None, reverse: bool = False, recurrent_mask: Array | None = None,
-    time_major: bool = False, keep: bool = True, panels: tuple[Array, ...] | bool | None = None,
+    mask: Array | None = None, resets: Array | None = None, reverse: bool = False,
+    recurrent_mask: Array | None = None, cell: Cell = PLAIN, time_major: bool = False,
+    keep: bool = True, panels: tuple[Array, ...] | bool | None = None,
 ) -> tuple[Array, Array, Array, Saved | None]:  # fmt: skip
     """As `_reference.lstm_forward`, of float32 arrays.
 
@@ -63,45 +118,48 @@ def lstm_forward(
     """
     batch, time = (x.shape[1], x.shape[0]) if time_major else x.shape[:2]
     units = len(recurrent_kernel)
-    steps = plan(batch, time, mask, reverse, time_major)
+    steps = plan(batch, time, mask, reverse, time_major, resets=resets)
     work = len(steps.index) * 4 * units * (x.shape[2] + units)
-    threads, bounds = _share(batch, work, units, steps)
     y = (np.empty if steps.full else np.zeros)((*x.shape[:2], units), x.dtype)
-    h, c = rows(h, steps), rows(c, steps)
+    h_out, c_out = np.empty_like(h), np.empty_like(c)
+    h, c = rows(h, steps, steps.first), rows(c, steps, steps.first)
+    threads, bounds = _share(len(h), work, units, steps)
     h0 = h.copy() if keep else None
     if recurrent_mask is not None:
-        wide = np.zeros((batch, -(-units // 16) * 16), np.float32)
-        wide[:, :units] = rows(recurrent_mask, steps)
-        recurrent_mask = wide
+        recurrent_mask = _widened(shared_rows(recurrent_mask, steps))
     if panels is None:
         panels = len(steps.index) > RAW_ROWS or units % 16 != 0
+    options = _options(cell, units)
     kept = _native_forward.forward(
         x.reshape(-1, x.shape[2]), kernel, recurrent_kernel, bias, panels, h, c, recurrent_mask,
-        y.reshape(-1, units), steps.counts[0], steps.offsets, steps.index, bounds, threads,
-        keep)  # fmt: skip
+        options, y.reshape(-1, units), steps.counts[0], steps.offsets, steps.index, bounds,
+        threads, keep)  # fmt: skip
     saved = None
     if keep:
-        saved = Saved(x, y, h0, kernel, recurrent_kernel, recurrent_mask, steps, time_major, kept)
-    return y, unrows(h, steps), unrows(c, steps), saved
+        saved = Saved(x, y, h0, kernel, recurrent_kernel, recurrent_mask, options, steps, kept)
+    return y, unrows(h, steps, h_out, steps.last), unrows(c, steps, c_out, steps.last), saved
 
 
 def lstm_backward(
     saved: Saved, dy: Array | None, dh: Array, dc: Array, d_kernel: Array, d_recurrent: Array,
-    d_bias: Array | None, need_dx: bool = True,
+    d_bias: Array | None, need_dx: bool = True, d_cell: dict[str, Array] | None = None,
 ) -> tuple[Array | None, Array, Array]:  # fmt: skip
     """As `_reference.lstm_backward`, of float32 arrays."""
     steps, units, features = saved.steps, len(saved.recurrent_kernel), saved.x.shape[2]
-    dh, dc = rows(dh, steps), rows(dc, steps)
     dh0, dc0 = np.empty_like(dh), np.empty_like(dc)  # no memory: no change
+    dh, dc = rows(dh, steps, steps.last), rows(dc, steps, steps.last)
     dx = None
     if need_dx:
         dx = (np.empty if steps.full else np.zeros)(saved.x.shape, np.float32)
+    d_peephole = _widened(d_cell["peephole"]) if d_cell and "peephole" in d_cell else None
     work = len(steps.index) * 8 * units * (features + units)
     threads, bounds = _share(len(dh), work, units, steps)
     _native_backward.backward(
         saved.kept, saved.x.reshape(-1, features), saved.y.reshape(-1, units), saved.h0,
-        saved.kernel, saved.recurrent_kernel, saved.recurrent_mask,
+        saved.kernel, saved.recurrent_kernel, saved.recurrent_mask, saved.options,
         None if dy is None else dy.reshape(-1, units), dh, dc, steps.counts[0], steps.offsets,
-        steps.index, bounds, threads, d_kernel, d_recurrent, d_bias,
-        None if dx is None else dx.reshape(-1, features))  # fmt: skip
-    return dx, unrows(dh, steps, dh0), unrows(dc, steps, dc0)
+        steps.index, _chunks(steps), bounds, threads, d_kernel, d_recurrent, d_bias,
+        None if dx is None else dx.reshape(-1, features), d_peephole)  # fmt: skip
+    if d_peephole is not None:
+        d_cell["peephole"][...] = d_peephole[:, :units]
+    return dx, unrows(dh, steps, dh0, steps.first), unrows(dc, steps, dc0, steps.first)

@@ -18,7 +18,7 @@ import numpy as np
 
 
 class Steps(NamedTuple):
-    order: np.ndarray | None  # (B,) batch rows, group after group; None if that is 0, 1, 2, ...
+    order: np.ndarray | None  # (R,) rows, group after group; None if that is 0, 1, 2, ...
     rows: np.ndarray  # (G + 1,) where each group's rows begin in `order`
     starts: np.ndarray  # (G + 1,) where each group's packed rows begin
     counts: np.ndarray  # (G, S) active rows of each group at each step, never increasing
@@ -26,39 +26,73 @@ class Steps(NamedTuple):
     index: np.ndarray  # (N,) place of each packed row among the B T positions of x
     in_place: bool  # index is 0, 1, 2, ...: x is already packed
     full: bool  # every position is valid
+    # with resets a row is what lies between two of them, and knows nothing of the others:
+    owner: np.ndarray | None = None  # (R,) the batch row of each
+    first: np.ndarray | None = None  # (B,) the one that begins with the batch row's initial state
+    last: np.ndarray | None = None  # (B,) the one that ends with its final state
 
 
 def plan(batch: int, time: int, mask: np.ndarray | None, reverse: bool, time_major: bool,
-         groups: int = 1) -> Steps:  # fmt: skip
+         groups: int = 1, resets: np.ndarray | None = None) -> Steps:  # fmt: skip
     """Steps of a (B, T) batch, (T, B) if time_major, whose valid positions are `mask` (B, T).
 
     No mask: all are. `reverse` visits every row's valid positions from the last to the first.
+    resets (B, T): where the state becomes 0 before the step.
     """
-    if mask is None or mask.all():
+    if resets is None and (mask is None or mask.all()):
         if batch * time <= CACHED:
             return _cached_full(batch, time, reverse, time_major, groups)
         return _full(batch, time, reverse, time_major, groups)
+    if mask is None:
+        mask = np.ones((batch, time), bool)
+    if resets is None:
+        owner = first = last = None
+        row, position = np.nonzero(mask)  # by row, then by position
+        lengths = mask.sum(axis=1)
+    else:
+        owner, first, last, row, position = _cut(mask, resets, reverse)
+        lengths = np.bincount(row, minlength=len(owner))
     row_stride, time_stride = (1, batch) if time_major else (time, 1)
-    longest_first = np.argsort(-mask.sum(axis=1), kind="stable")
+    place = (row if owner is None else owner[row]) * row_stride + position * time_stride
+    longest_first = np.argsort(-lengths, kind="stable")
+    slot = np.empty_like(longest_first)
+    slot[longest_first] = np.arange(len(slot))
+    step = np.arange(row.size) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    if reverse:
+        step = np.repeat(lengths, lengths) - 1 - step
+    within, group = np.divmod(slot[row], groups)
+    longest = int(lengths.max(initial=0))
+    counts = np.bincount(group * longest + step, minlength=groups * longest)
+    counts = counts.reshape(groups, longest)
     members = [longest_first[g::groups] for g in range(groups)]
-    packed = [_pack(mask[m], reverse) for m in members]
-    counts = np.zeros((groups, max(len(c) for _, _, c in packed)), np.intp)
-    for g, (_, _, c) in enumerate(packed):
-        counts[g, : len(c)] = c
-    index = [
-        m[row] * row_stride + position * time_stride
-        for m, (row, position, _) in zip(members, packed, strict=True)
-    ]
     return Steps(
         order=np.concatenate(members),
         rows=np.cumsum([0, *map(len, members)]),
-        starts=np.cumsum([0, *map(len, index)]),
+        starts=np.concatenate([[0], np.cumsum(counts.sum(axis=1))]),
         counts=counts,
         offsets=np.concatenate([[0], np.cumsum(counts[0])]),
-        index=np.concatenate(index),
+        index=place[np.lexsort((within, step, group))],
         in_place=False,
         full=False,
+        owner=owner,
+        first=first,
+        last=last,
     )
+
+
+def _cut(mask: np.ndarray, resets: np.ndarray, reverse: bool) -> tuple[np.ndarray, ...]:
+    """owner, first, last of `Steps`, and (row, position) of the valid positions, by row."""
+    visited = resets[:, ::-1] if reverse else resets
+    cuts = np.cumsum(visited, axis=1)  # how many resets came before, or at, each step
+    last = np.cumsum(cuts[:, -1] + 1) - 1
+    first = last - cuts[:, -1]
+    if reverse:
+        cuts = cuts[:, ::-1]
+    batch_row, position = np.nonzero(mask)
+    row = (first[:, None] + cuts)[batch_row, position]
+    by_row = np.lexsort((position, row))
+    owner = np.repeat(np.arange(len(mask)), last - first + 1)
+    return owner, first, last, row[by_row], position[by_row]
 
 
 CACHED = 1 << 13  # positions: plans of smaller batches are kept, for small batches come often
@@ -86,27 +120,30 @@ def _full(batch: int, time: int, reverse: bool, time_major: bool, groups: int) -
 _cached_full = functools.lru_cache(maxsize=256)(_full)
 
 
-def _pack(mask: np.ndarray, reverse: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(row, position) of each packed row, and the counts, of a group's mask, longest row first."""
-    lengths = mask.sum(axis=1)
-    row, position = np.nonzero(mask)  # by row, then by position
-    rank = np.arange(row.size) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    if reverse:
-        rank = np.repeat(lengths, lengths) - 1 - rank
-    by_step = np.lexsort((row, rank))
-    return row[by_step], position[by_step], np.bincount(rank)
-
-
-def rows(array: np.ndarray, steps: Steps) -> np.ndarray:
-    """A copy of `array` (B, ...) with its rows in packed order."""
+def rows(array: np.ndarray, steps: Steps, at: np.ndarray | None = None) -> np.ndarray:
+    """A copy of `array` (B, ...) in packed order; with resets at rows `at`, and 0 elsewhere."""
+    if at is not None:
+        cut = np.zeros((len(steps.order), *array.shape[1:]), array.dtype)
+        cut[at] = array
+        array = cut
     return array.copy() if steps.order is None else array[steps.order]
 
 
-def unrows(array: np.ndarray, steps: Steps, out: np.ndarray | None = None) -> np.ndarray:
-    """`array` with its rows back in the batch's order, in `out` if they have to move."""
+def shared_rows(array: np.ndarray, steps: Steps) -> np.ndarray:
+    """A copy of `array` (B, ...) in packed order; with resets every row has its owner's."""
+    return rows(array if steps.owner is None else array[steps.owner], steps)
+
+
+def unrows(array: np.ndarray, steps: Steps, out: np.ndarray, at: np.ndarray | None = None
+           ) -> np.ndarray:  # fmt: skip
+    """`array` back in the batch's order, in `out` if its rows have to move; with resets those at
+    rows `at`."""
     if steps.order is None:
         return array
-    if out is None:
-        out = np.empty_like(array)
-    out[steps.order] = array
+    if at is None:
+        out[steps.order] = array
+    else:
+        place = np.empty_like(steps.order)
+        place[steps.order] = np.arange(len(place))
+        out[...] = array[place[at]]
     return out

@@ -10,6 +10,7 @@
 #ifndef CLSTM_H
 #define CLSTM_H
 
+#include <math.h> /* INFINITY */
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,6 +41,21 @@ typedef struct clstm_gemm {
     ptrdiff_t start_group;
 } clstm_gemm;
 
+/* An activation function whose slope can be told from its value: tanh, sigmoid, x / (1 + |x|), or
+   alpha x + beta within least .. most, alpha >= 0. */
+enum { CLSTM_TANH, CLSTM_SIGMOID, CLSTM_SOFTSIGN, CLSTM_CLAMPED };
+typedef struct clstm_activation {
+    int kind;
+    float alpha, beta, least, most; /* of CLAMPED */
+} clstm_activation;
+
+/* The options of an LSTM cell; the equations are those of clstm/_cell.py. */
+typedef struct clstm_cell {
+    clstm_activation activation, recurrent_activation, cell_activation;
+    int coupled; /* i = 1 - f */
+    float cell_clip, preactivation_clip; /* INFINITY: none */
+} clstm_cell;
+
 /* One step of one unit block (16 units) of an LSTM, for some rows. */
 typedef struct clstm_step {
     ptrdiff_t rows, depth; /* depth: H, the length of h */
@@ -63,7 +79,27 @@ typedef struct clstm_step {
     const ptrdiff_t *y_index;
     ptrdiff_t y_row;
     ptrdiff_t units; /* 1 .. 16 units that exist */
+    const clstm_cell *cell; /* NULL: the plain cell */
+    const float *peephole;  /* 16 weights of gate i, peephole_gate further f, then o; or NULL */
+    ptrdiff_t peephole_gate;
 } clstm_step;
+
+/* The same, backwards. */
+typedef struct clstm_step_back {
+    ptrdiff_t rows;
+    float *gates;        /* (rows, 64) in: the activations i f g o; out: dz */
+    const float *c_prev, *c; /* (rows, 16) */
+    const float *dh;     /* (rows, dh_row): from the next step */
+    ptrdiff_t dh_row;
+    const float *dy;     /* from the output, at dy[dy_index[r] * dy_row]; or NULL */
+    const ptrdiff_t *dy_index;
+    ptrdiff_t dy_row;
+    float *dc;           /* (rows, 16) in: of c_t; out: of c_{t-1} */
+    ptrdiff_t units;
+    const clstm_cell *cell;
+    const float *peephole;
+    ptrdiff_t peephole_gate;
+} clstm_step_back;
 
 typedef struct clstm_kernels {
     const char *isa; /* "avx512", "avx2", "neon", "scalar" or "double" */
@@ -99,13 +135,11 @@ typedef struct clstm_kernels {
     /* --- the native LSTM; NULL where this instruction set is not fast at it ------------------ */
     void (*gemm)(const clstm_gemm *g);
     void (*lstm_step)(const clstm_step *s);
-    /* One unit block of some rows, backwards: gates (rows, 64) in: activations, out: dz;
-       c_prev, c (rows, 16); dh (rows, dh_row) from the next step; dy from the output, at
-       dy[dy_index[r] * dy_row], or NULL; dc (rows, 16) in: of c_t, out: of c_{t-1} */
-    void (*lstm_step_backward)(ptrdiff_t rows, float *gates, const float *c_prev, const float *c,
-                               const float *dh, ptrdiff_t dh_row, const float *dy,
-                               const ptrdiff_t *dy_index, ptrdiff_t dy_row, float *dc,
-                               ptrdiff_t units);
+    void (*lstm_step_backward)(const clstm_step_back *s);
+    /* sums (3, 16) += the gradients of the peepholes of one unit block, from dz (rows, 64) and
+       c_prev, c (rows, 16): one chain over the rows; sums_row reals from gate to gate */
+    void (*peephole_gradient)(ptrdiff_t rows, const float *dz, const float *c_prev, const float *c,
+                              float *sums, ptrdiff_t sums_row);
     /* B (K, N), element (k, n) at b[k * b_k + n * b_n], b_k or b_n 1, into panels: 16 columns of row k at
        panels[(n / 16) * p_group + k * p_k]; for the groups first .. last - 1 */
     void (*pack)(ptrdiff_t K, ptrdiff_t N, const float *b, ptrdiff_t b_k, ptrdiff_t b_n,

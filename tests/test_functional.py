@@ -120,11 +120,11 @@ def compare(p, dtype, need_dx=True, **options):
         grads = F.lstm_backward(tape, p["dy"], p["dh"], p["dc"], need_dx=need_dx)
         inference, _ = TestMeaning.run(p, backend, **options)
         np.testing.assert_array_equal(inference, y)
-        runs.append({"y": y, "h": h, "c": c, **grads._asdict()})
+        assert (grads.x is None) == (not need_dx)
+        given = {name: g for name, g in grads._asdict().items() if g is not None}
+        runs.append({"y": y, "h": h, "c": c, **given})
+    assert runs[0].keys() == runs[1].keys()
     for name in runs[0]:
-        if name == "x" and not need_dx:
-            assert runs[0][name] is None
-            continue
         one, two = (run[name] for run in runs)
         assert one.dtype == two.dtype == np.dtype(dtype) and one.shape == two.shape, name
         tolerance = TOLERANCE[dtype] * max(1.0, np.abs(two).max(initial=0))
@@ -275,7 +275,7 @@ class TestMeaning:
             F.lstm_backward(forward(p, backend=backend)[2], *arguments)
             for arguments in ((p["dy"],), (None, p["dh"]), (None, None, p["dc"]))
         ]
-        for name in whole._fields:
+        for name in whole._fields[:6]:
             total = sum(getattr(part, name) for part in parts)
             np.testing.assert_allclose(total, getattr(whole, name), atol=1e-12, err_msg=name)
 
@@ -287,7 +287,7 @@ class TestMeaning:
     @staticmethod
     def all_results(p, backend, mask):
         y, (h, c), tape = forward(p, backend=backend, mask=mask)
-        return [y, h, c, *F.lstm_backward(tape, p["dy"], p["dh"], p["dc"])]
+        return [y, h, c, *F.lstm_backward(tape, p["dy"], p["dh"], p["dc"])[:6]]
 
 
 @pytest.mark.parametrize("backend", ["blas", "numpy"])

@@ -61,7 +61,7 @@ def run(shape, name="dense", backend="native"):
     y, s, tape = F.lstm_forward(x, W, U, b, initial_state=state, backend=backend,
                                 **options(name, shape))  # fmt: skip
     grads = F.lstm_backward(tape, dy, dh=state[1], dc=state[0])
-    return [y.copy(), *s, *grads]
+    return [y.copy(), *s, *grads[:6]]
 
 
 def same(one, two):
@@ -126,7 +126,7 @@ def test_what_stands_in_the_padding_does_not_matter():
         for row, length in enumerate(lengths):
             padded[row, length:], d_padded[row, length:] = filling, filling
         y, s, tape = F.lstm_forward(padded, W, U, b, initial_state=state, lengths=lengths)
-        results.append([y.copy(), *s, *F.lstm_backward(tape, d_padded)])
+        results.append([y.copy(), *s, *F.lstm_backward(tape, d_padded)[:6]])
     assert same(results[0], results[1])
     assert same(results[0], results[2])
     assert not any(np.isnan(a).any() for a in results[1])
@@ -316,7 +316,7 @@ def test_a_tape_outlives_a_change_of_the_instruction_set():
             config.set_isa(before)
             _, _, tape = F.lstm_forward(x, W, U, b, initial_state=state)
             config.set_isa(after)
-            results.append(F.lstm_backward(tape, dy))
+            results.append(F.lstm_backward(tape, dy)[:6])
     for grads in results[1:]:
         assert same(grads, results[0])
 

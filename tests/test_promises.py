@@ -112,7 +112,7 @@ def run_native(batch, time, features, units):
     )  # fmt: skip
     dy = rng.normal(size=y.shape).astype(np.float32)
     grads = F.lstm_backward(tape, dy, dh=state[0], dc=state[1])
-    return [y, h, c, *grads]
+    return [y, h, c, *grads[:6]]
 
 
 @pytest.mark.skipif(not FAST_ISAS, reason="the native backend needs AVX2 or AVX-512")

@@ -14,6 +14,21 @@ cdef extern from "clstm.h" nogil:
         const float *start
         Py_ssize_t start_group
 
+    enum:
+        CLSTM_TANH
+        CLSTM_SIGMOID
+        CLSTM_SOFTSIGN
+        CLSTM_CLAMPED
+
+    ctypedef struct clstm_activation:
+        int kind
+        float alpha, beta, least, most
+
+    ctypedef struct clstm_cell:
+        clstm_activation activation, recurrent_activation, cell_activation
+        bint coupled
+        float cell_clip, preactivation_clip
+
     ctypedef struct clstm_step:
         Py_ssize_t rows, depth
         const float *h
@@ -33,6 +48,25 @@ cdef extern from "clstm.h" nogil:
         float *y
         const Py_ssize_t *y_index
         Py_ssize_t y_row, units
+        const clstm_cell *cell
+        const float *peephole
+        Py_ssize_t peephole_gate
+
+    ctypedef struct clstm_step_back:
+        Py_ssize_t rows
+        float *gates
+        const float *c_prev
+        const float *c
+        const float *dh
+        Py_ssize_t dh_row
+        const float *dy
+        const Py_ssize_t *dy_index
+        Py_ssize_t dy_row
+        float *dc
+        Py_ssize_t units
+        const clstm_cell *cell
+        const float *peephole
+        Py_ssize_t peephole_gate
 
     ctypedef struct clstm_kernels:
         const char *isa
@@ -48,10 +82,10 @@ cdef extern from "clstm.h" nogil:
                               const void *dh, const void *dy, void *dc) noexcept nogil
         void (*gemm)(const clstm_gemm *g) noexcept nogil
         void (*lstm_step)(const clstm_step *s) noexcept nogil
-        void (*lstm_step_backward)(Py_ssize_t rows, float *gates, const float *c_prev,
-                                   const float *c, const float *dh, Py_ssize_t dh_row,
-                                   const float *dy, const Py_ssize_t *dy_index, Py_ssize_t dy_row,
-                                   float *dc, Py_ssize_t units) noexcept nogil
+        void (*lstm_step_backward)(const clstm_step_back *s) noexcept nogil
+        void (*peephole_gradient)(Py_ssize_t rows, const float *dz, const float *c_prev,
+                                  const float *c, float *sums,
+                                  Py_ssize_t sums_row) noexcept nogil
         void (*pack)(Py_ssize_t K, Py_ssize_t N, const float *b, Py_ssize_t b_k, Py_ssize_t b_n,
                      float *panels, Py_ssize_t p_k, Py_ssize_t p_group, Py_ssize_t first,
                      Py_ssize_t last) noexcept nogil

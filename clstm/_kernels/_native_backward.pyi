@@ -1,6 +1,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from ._cell import CellOptions
+
 Floats = NDArray[np.float32]
 Places = NDArray[np.intp]
 
@@ -12,16 +14,19 @@ def backward(
     kernel: Floats,
     recurrent_kernel: Floats,
     recurrent_mask: Floats | None,
+    cell: CellOptions | None,
     dy: Floats | None,
     dh: Floats,
     dc: Floats,
     counts: Places,
     offsets: Places,
     index: Places,
+    chunks: Places,
     row_bounds: Places,
     threads: int,
     d_kernel: Floats,
     d_recurrent: Floats,
     d_bias: Floats | None,
     dx: Floats | None,
+    d_peephole: Floats | None,
 ) -> None: ...

@@ -1,13 +1,17 @@
 """The native LSTM's backward run; the layouts are those of _native_forward.
 
 One barrier per step: a thread's columns of dh belong to its own units, so only dz is exchanged.
+Chunks of some steps are taken from the last to the first: their dz is still in the cache when the
+weights' gradients and dx are made of it. A chunk is one chain in each sum, so chunks alone, and not
+how many runs they are dealt out to, decide the bits.
 """
 
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from ._dispatch cimport clstm_gemm, clstm_kernels, native_kernels
+from ._cell cimport CellOptions
+from ._dispatch cimport clstm_cell, clstm_gemm, clstm_kernels, clstm_step_back, native_kernels
 from ._panels cimport (
     BARRIER,
     BETWEEN_SIGNALS,
@@ -27,14 +31,14 @@ from ._panels cimport (
 from ._parallel cimport barrier_wait, flush_subnormals, restore_mode, run, team_barrier
 
 cdef enum:
-    CHUNK = 768  # packed rows that the weights' gradients take at a time
     TILE = 6  # rows of a weights' gradient that are packed together
 
 
 cdef struct Back:
     Py_ssize_t B, I, H, NU, N, S
-    Py_ssize_t begin, end  # steps of this call
-    Py_ssize_t first, last  # packed rows of this call, for the weights' gradients and dx
+    const Py_ssize_t *chunks  # the steps at which chunks begin, and S
+    Py_ssize_t begin, end  # chunks of this call
+    Py_ssize_t most  # packed rows of the largest chunk
     const Py_ssize_t *counts
     const Py_ssize_t *offsets
     const Py_ssize_t *index
@@ -46,6 +50,9 @@ cdef struct Back:
     const float *raw_recurrent  # (H, 4H)
     const float *recurrent  # [NU][NU][4][16][16]: U transposed
     const float *recurrent_mask
+    const clstm_cell *cell
+    const float *peephole  # (3, HP) or NULL
+    float *d_peephole  # the same
     const float *cells
     const float *c0
     float *gates
@@ -61,7 +68,7 @@ cdef struct Back:
     float *d_recurrent
     float *d_bias
     float *dx
-    float *scratch  # (tiles, CHUNK, TILE): x and h_{t-1} of a chunk, in tiles
+    float *scratch  # (tiles, most, TILE): x and h_{t-1} of a chunk, in tiles
 
 
 cdef float[64] ZEROS
@@ -70,13 +77,22 @@ cdef float[1] ONE
 ONE[0] = 1
 
 
-cdef void steps_back(const Back *b, int thread, int size) noexcept nogil:
+cdef const float *cells_before(const Back *b, Py_ssize_t u, Py_ssize_t s) noexcept nogil:
+    """c_{t-1} of step s, unit block u: (rows, 16)"""
+    if s == 0:
+        return b.c0 + u * b.B * GROUP
+    return b.cells + (u * b.N + b.offsets[s - 1]) * GROUP
+
+
+cdef void steps_back(const Back *b, Py_ssize_t begin, Py_ssize_t end, int thread,
+                     int size) noexcept nogil:
     """gates to dz, dh and dc to the step before, for steps end - 1 .. begin."""
     cdef const clstm_kernels *table = native_kernels()
     cdef Share own = share_of(b.row_groups, b.row_bounds, b.B, b.NU, thread, size)
     cdef Py_ssize_t HP = b.NU * GROUP, s, u, row, row_end, rows, p, n, k
-    cdef const float *c_prev
-    cdef const float *dy
+    cdef clstm_step_back step
+    memset(&step, 0, sizeof(step))
+    step.dh_row, step.dy_row, step.cell, step.peephole_gate = HP, b.H, b.cell, HP
     cdef clstm_gemm g
     memset(&g, 0, sizeof(g))
     g.blocks, g.depth = b.NU, GATES
@@ -84,24 +100,23 @@ cdef void steps_back(const Back *b, int thread, int size) noexcept nogil:
     g.b_block, g.b_k, g.b_group = GATES * GROUP, GROUP, b.NU * GATES * GROUP
     g.c_row, g.c_group, g.width, g.last = HP, GROUP, GROUP, GROUP
     g.start = &ZEROS[0]
-    for s in range(b.end - 1, b.begin - 1, -1):
+    for s in range(end - 1, begin - 1, -1):
         row = min(own.row, b.counts[s])
         row_end = min(own.row_end, b.counts[s])
         rows = row_end - row
         p = b.offsets[s] + row
         for u in range(own.unit, own.unit_end):
-            if s == 0:
-                c_prev = b.c0 + (u * b.B + row) * GROUP
-            else:
-                c_prev = b.cells + (u * b.N + b.offsets[s - 1] + row) * GROUP
-            dy = NULL
+            step.rows, step.units = rows, min(<Py_ssize_t>GROUP, b.H - u * GROUP)
+            step.gates = b.gates + (u * b.N + p) * GATES
+            step.c_prev = cells_before(b, u, s) + row * GROUP
+            step.c = b.cells + (u * b.N + p) * GROUP
+            step.dh = b.dh + row * HP + u * GROUP
             if b.dy != NULL:
-                dy = b.dy + u * GROUP
-            table.lstm_step_backward(
-                rows, b.gates + (u * b.N + p) * GATES, c_prev,
-                b.cells + (u * b.N + p) * GROUP, b.dh + row * HP + u * GROUP, HP, dy,
-                b.index + p, b.H, b.dc + (u * b.B + row) * GROUP,
-                min(<Py_ssize_t>GROUP, b.H - u * GROUP))
+                step.dy, step.dy_index = b.dy + u * GROUP, b.index + p
+            step.dc = b.dc + (u * b.B + row) * GROUP
+            if b.peephole != NULL:
+                step.peephole = b.peephole + u * GROUP
+            table.lstm_step_backward(&step)
         barrier_wait(&b.barriers[own.group], own.unit_groups)
         g.rows = rows
         g.a = b.gates + p * GATES
@@ -146,8 +161,9 @@ cdef void gather(const Back *b, bint recurrent, Py_ssize_t tile, Py_ssize_t p, P
         p += 1
 
 
-cdef void weights_gradient(const Back *b, int thread, int size) noexcept nogil:
-    """d_kernel += x' dz, d_recurrent += h' dz, d_bias += 1' dz, in chunks of packed rows.
+cdef void weights_gradient(const Back *b, Py_ssize_t step, Py_ssize_t end_step, int thread,
+                           int size) noexcept nogil:
+    """d_kernel += x' dz, d_recurrent += h' dz, d_bias += 1' dz, of one chunk of steps.
 
     Each thread has rows of the gradients of its own, in tiles of 6.
     """
@@ -155,48 +171,55 @@ cdef void weights_gradient(const Back *b, int thread, int size) noexcept nogil:
     cdef Py_ssize_t x_tiles = (b.I + TILE - 1) // TILE, h_tiles = (b.H + TILE - 1) // TILE
     cdef Py_ssize_t tiles = x_tiles + h_tiles + (1 if b.d_bias != NULL else 0)
     cdef Py_ssize_t first = tiles * thread // size, last = tiles * (thread + 1) // size
-    cdef Py_ssize_t p, end, u, t, step = 0
-    cdef float *rows = b.scratch + first * CHUNK * TILE
+    cdef Py_ssize_t p = b.offsets[step], end = b.offsets[end_step], u, t
+    cdef float *rows = b.scratch + first * b.most * TILE
     cdef clstm_gemm g
     memset(&g, 0, sizeof(g))
-    g.groups, g.blocks = 4, 1
+    g.groups, g.blocks, g.depth = 4, 1, end - p
     g.b_k, g.b_group = GATES, GROUP
     g.c_row, g.c_group = 4 * b.H, b.H
-    p = b.first
-    while p < b.last:
-        end = min(b.last, p + CHUNK)
-        while p >= b.offsets[step + 1]:
-            step += 1
-        for t in range(first, min(last, x_tiles + h_tiles)):
-            gather(b, t >= x_tiles, t - x_tiles if t >= x_tiles else t, p, end, step,
-                   rows + (t - first) * CHUNK * TILE)
-        g.depth = end - p
-        for u in range(b.NU):
-            g.b = b.gates + (u * b.N + p) * GATES
-            g.width = g.last = min(<Py_ssize_t>GROUP, b.H - u * GROUP)
-            for t in range(first, last):
-                g.a, g.a_row, g.a_k = rows + (t - first) * CHUNK * TILE, 1, TILE
-                if t < x_tiles:
-                    g.rows = min(<Py_ssize_t>TILE, b.I - t * TILE)
-                    g.c = b.d_kernel + t * TILE * 4 * b.H + u * GROUP
-                elif t < x_tiles + h_tiles:
-                    g.rows = min(<Py_ssize_t>TILE, b.H - (t - x_tiles) * TILE)
-                    g.c = b.d_recurrent + (t - x_tiles) * TILE * 4 * b.H + u * GROUP
-                else:
-                    g.a, g.a_k, g.rows = &ONE[0], 0, 1
-                    g.c = b.d_bias + u * GROUP
-                table.gemm(&g)
-        p = end
+    for t in range(first, min(last, x_tiles + h_tiles)):
+        gather(b, t >= x_tiles, t - x_tiles if t >= x_tiles else t, p, end, step,
+               rows + (t - first) * b.most * TILE)
+    for u in range(b.NU):
+        g.b = b.gates + (u * b.N + p) * GATES
+        g.width = g.last = min(<Py_ssize_t>GROUP, b.H - u * GROUP)
+        for t in range(first, last):
+            g.a, g.a_row, g.a_k = rows + (t - first) * b.most * TILE, 1, TILE
+            if t < x_tiles:
+                g.rows = min(<Py_ssize_t>TILE, b.I - t * TILE)
+                g.c = b.d_kernel + t * TILE * 4 * b.H + u * GROUP
+            elif t < x_tiles + h_tiles:
+                g.rows = min(<Py_ssize_t>TILE, b.H - (t - x_tiles) * TILE)
+                g.c = b.d_recurrent + (t - x_tiles) * TILE * 4 * b.H + u * GROUP
+            else:
+                g.a, g.a_k, g.rows = &ONE[0], 0, 1
+                g.c = b.d_bias + u * GROUP
+            table.gemm(&g)
 
 
-cdef void inputs_gradient(const Back *b, int thread, int size) noexcept nogil:
-    """dx = dz W' for the packed rows first .. last - 1, shared out by rows."""
+cdef void peephole_gradient(const Back *b, Py_ssize_t begin, Py_ssize_t end, int thread,
+                            int size) noexcept nogil:
+    """d_peephole += c dz of one chunk of steps, shared out by unit blocks."""
+    cdef Py_ssize_t u, s, p
+    for u in range(b.NU * thread // size, b.NU * (thread + 1) // size):
+        for s in range(begin, end):
+            p = u * b.N + b.offsets[s]
+            native_kernels().peephole_gradient(
+                b.counts[s], b.gates + p * GATES, cells_before(b, u, s), b.cells + p * GROUP,
+                b.d_peephole + u * GROUP, b.NU * GROUP)
+
+
+cdef void inputs_gradient(const Back *b, Py_ssize_t begin, Py_ssize_t end, int thread,
+                          int size) noexcept nogil:
+    """dx = dz W' of one chunk of steps, shared out by rows."""
     cdef const clstm_kernels *table = native_kernels()
     cdef Py_ssize_t blocks = (b.I + GROUP - 1) // GROUP, u = 0
-    cdef Py_ssize_t p = b.first + (b.last - b.first) * thread // size
+    cdef Py_ssize_t first = b.offsets[begin], rows = b.offsets[end] - first
+    cdef Py_ssize_t p = first + rows * thread // size
     cdef clstm_gemm g
     memset(&g, 0, sizeof(g))
-    g.rows = b.first + (b.last - b.first) * (thread + 1) // size - p
+    g.rows = first + rows * (thread + 1) // size - p
     g.blocks, g.depth = b.NU, GATES
     g.a, g.a_row, g.a_block, g.a_k = b.gates + p * GATES, GATES, b.N * GATES, 1
     g.b_block, g.b_k, g.b_group = GATES * GROUP, GROUP, b.NU * GATES * GROUP
@@ -214,37 +237,42 @@ cdef void inputs_gradient(const Back *b, int thread, int size) noexcept nogil:
 cdef void backward_body(void *context, int thread, int size) noexcept nogil:
     cdef const Back *b = <const Back*>context
     cdef unsigned long mode = flush_subnormals()
-    if b.end == b.S:
+    cdef Py_ssize_t k, begin, end
+    if b.chunks[b.end] == b.S:
         pack_share(b.raw_recurrent, b.H, b.H, True, <float*>b.recurrent, thread, size)
         if b.dx != NULL:
             pack_share(b.raw_kernel, b.I, b.H, True, <float*>b.kernel, thread, size)
         barrier_wait(b.everybody, size)
-    if b.begin < b.end:
-        steps_back(b, thread, size)
+    for k in range(b.end - 1, b.begin - 1, -1):
+        begin, end = b.chunks[k], b.chunks[k + 1]
+        steps_back(b, begin, end, thread, size)
         barrier_wait(b.everybody, size)
-    if b.first < b.last:
-        weights_gradient(b, thread, size)
+        weights_gradient(b, begin, end, thread, size)
         if b.dx != NULL:
-            inputs_gradient(b, thread, size)
+            inputs_gradient(b, begin, end, thread, size)
+        if b.d_peephole != NULL:
+            peephole_gradient(b, begin, end, thread, size)
     restore_mode(mode)
 
 
 def backward(float[::1] kept, const float[:, ::1] x, const float[:, ::1] y, const float[:, ::1] h0,
              const float[:, ::1] kernel, const float[:, ::1] recurrent_kernel,
-             const float[:, ::1] recurrent_mask, const float[:, ::1] dy, float[:, ::1] dh,
-             float[:, ::1] dc, const Py_ssize_t[::1] counts, const Py_ssize_t[::1] offsets,
-             const Py_ssize_t[::1] index, const Py_ssize_t[::1] row_bounds, int threads,
+             const float[:, ::1] recurrent_mask, CellOptions cell, const float[:, ::1] dy,
+             float[:, ::1] dh, float[:, ::1] dc, const Py_ssize_t[::1] counts,
+             const Py_ssize_t[::1] offsets, const Py_ssize_t[::1] index,
+             const Py_ssize_t[::1] chunks, const Py_ssize_t[::1] row_bounds, int threads,
              float[:, ::1] d_kernel, float[:, ::1] d_recurrent, float[::1] d_bias,
-             float[:, ::1] dx):
+             float[:, ::1] dx, float[:, ::1] d_peephole):
     """Gradients of all steps from what `forward` kept; its gates are overwritten.
 
     dy (positions, H) or None; dh, dc (B, H) in packed order: gradients of the final state in, of
-    the initial state out; d_kernel (I, 4H), d_recurrent (H, 4H) and d_bias (4H) or None are added
-    to; dx (positions, I) or None: the valid positions are written.
+    the initial state out; chunks: the steps at which chunks begin, and S. d_kernel (I, 4H),
+    d_recurrent (H, 4H), d_bias (4H) or None and d_peephole (3, HP) or None are added to; dx
+    (positions, I) or None: the valid positions are written.
     """
     cdef Back b
     memset(&b, 0, sizeof(b))
-    cdef Py_ssize_t HP, row, chunk
+    cdef Py_ssize_t HP, row, k, last = chunks.shape[0] - 1
     cdef float *room
     if kept is None:  # no position is valid
         return
@@ -252,11 +280,17 @@ def backward(float[::1] kept, const float[:, ::1] x, const float[:, ::1] y, cons
     b.N, b.S = index.shape[0], counts.shape[0]
     HP = up(b.H)
     b.NU = HP // GROUP
-    b.counts, b.offsets, b.index = &counts[0], &offsets[0], &index[0]
+    b.counts, b.offsets, b.index, b.chunks = &counts[0], &offsets[0], &index[0], &chunks[0]
+    for k in range(last):
+        b.most = max(b.most, offsets[chunks[k + 1]] - offsets[chunks[k]])
     b.row_groups, b.row_bounds = <int>(row_bounds.shape[0] - 1), &row_bounds[0]
     b.raw_kernel, b.raw_recurrent = &kernel[0, 0], &recurrent_kernel[0, 0]
     if recurrent_mask is not None:
         b.recurrent_mask = &recurrent_mask[0, 0]
+    if cell is not None:
+        b.cell, b.peephole = &cell.options, cell.peepholes
+    if d_peephole is not None:
+        b.d_peephole = &d_peephole[0, 0]
     if dy is not None:
         b.dy = &dy[0, 0]
     if d_bias is not None:
@@ -269,9 +303,10 @@ def backward(float[::1] kept, const float[:, ::1] x, const float[:, ::1] y, cons
     b.x, b.y, b.h0 = &x[0, 0], &y[0, 0], &h0[0, 0]
     b.d_kernel, b.d_recurrent = &d_kernel[0, 0], &d_recurrent[0, 0]
     cdef Py_ssize_t tiles = (b.I + TILE - 1) // TILE + (b.H + TILE - 1) // TILE + 1
-    cdef double per_row = 8.0 * b.H * (b.I + b.H)
+    cdef double per_chunk = 16.0 * b.H * (b.I + b.H) * b.most
+    cdef Py_ssize_t together = max(<Py_ssize_t>1, <Py_ssize_t>(BETWEEN_SIGNALS / per_chunk))
     cdef float *scratch = allocate(
-        floats(row_bounds.shape[0], BARRIER) + floats(tiles, CHUNK, TILE) + 2 * floats(b.B, HP)
+        floats(row_bounds.shape[0], BARRIER) + floats(tiles, b.most, TILE) + 2 * floats(b.B, HP)
         + panels_size(b.H, b.H, True) + (panels_size(b.I, b.H, True) if b.dx else 0))
     try:
         with nogil:
@@ -279,7 +314,7 @@ def backward(float[::1] kept, const float[:, ::1] x, const float[:, ::1] y, cons
             b.barriers = <team_barrier*>carve(&room, row_bounds.shape[0] * BARRIER)
             memset(b.barriers, 0, row_bounds.shape[0] * sizeof(team_barrier))
             b.everybody = b.barriers + b.row_groups
-            b.scratch = carve(&room, tiles * CHUNK * TILE)
+            b.scratch = carve(&room, tiles * b.most * TILE)
             b.dc, b.dh = carve(&room, b.B * HP), carve(&room, b.B * HP)
             b.recurrent = carve(&room, panels_size(b.H, b.H, True))
             if b.dx != NULL:
@@ -288,27 +323,14 @@ def backward(float[::1] kept, const float[:, ::1] x, const float[:, ::1] y, cons
             memset(b.dh, 0, b.B * HP * sizeof(float))
             for row in range(b.B):
                 memcpy(b.dh + row * HP, &dh[row, 0], b.H * sizeof(float))
-            # all in one call if that takes a few milliseconds; else first the steps in stretches,
-            # then the packed rows
-            chunk = max(<Py_ssize_t>1, <Py_ssize_t>(BETWEEN_SIGNALS / (per_row * b.N / b.S)))
-            b.end = b.S
-            if chunk >= 2 * b.S:
-                b.last = b.N
-                run(backward_body, &b, threads)
-                b.end = 0
+            b.end = last
             while b.end > 0:
-                b.begin = max(<Py_ssize_t>0, b.end - chunk)
+                b.begin = max(<Py_ssize_t>0, b.end - together)
                 run(backward_body, &b, threads)
                 b.end = b.begin
-                with gil:
-                    PyErr_CheckSignals()
-            chunk = max(<Py_ssize_t>1, <Py_ssize_t>(BETWEEN_SIGNALS / per_row) // CHUNK) * CHUNK
-            b.begin = 0
-            while b.last < b.N:
-                b.first, b.last = b.last, min(b.N, b.last + chunk)
-                run(backward_body, &b, threads)
-                with gil:
-                    PyErr_CheckSignals()
+                if b.end > 0:
+                    with gil:
+                        PyErr_CheckSignals()
             for row in range(b.B):
                 memcpy(&dh[row, 0], b.dh + row * HP, b.H * sizeof(float))
                 from_blocks(b.dc + row * GROUP, b.B * GROUP, &dc[row, 0], b.H)

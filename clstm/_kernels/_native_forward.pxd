@@ -1,3 +1,4 @@
+from ._dispatch cimport clstm_cell
 from ._parallel cimport team_barrier
 
 cdef struct Weights:
@@ -22,6 +23,8 @@ cdef struct Run:
     const float *bias  # a row of `kernel`: unit block u at bias_unit * u
     Py_ssize_t bias_unit
     const float *recurrent_mask  # (B, HP) or NULL
+    const clstm_cell *cell  # NULL: the plain one
+    const float *peephole  # (3, HP) or NULL
     const float *c0  # [NU][B][16]
     float *gates
     float *cells

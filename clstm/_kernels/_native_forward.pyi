@@ -1,6 +1,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from ._cell import CellOptions
+
 Floats = NDArray[np.float32]
 Places = NDArray[np.intp]
 
@@ -13,6 +15,7 @@ def forward(
     h: Floats,
     c: Floats,
     recurrent_mask: Floats | None,
+    cell: CellOptions | None,
     y: Floats,
     counts: Places,
     offsets: Places,

@@ -16,6 +16,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
+from ._cell cimport CellOptions
 from ._dispatch cimport clstm_gemm, clstm_kernels, clstm_step, native_kernels
 from ._panels cimport (
     BARRIER,
@@ -92,6 +93,7 @@ cdef void steps_forward(const Run *r, int thread, int size) noexcept nogil:
     step.b_k, step.b_group = r.recurrent.row, r.recurrent.gate
     step.y_row = r.H
     step.x_row, step.x_depth = r.I, r.I
+    step.cell, step.peephole_gate = r.cell, HP
     while s < r.end:
         first = s
         end = min(s + r.stretch, r.end)
@@ -115,6 +117,8 @@ cdef void steps_forward(const Run *r, int thread, int size) noexcept nogil:
                 step.units = min(<Py_ssize_t>GROUP, r.H - u * GROUP)
                 step.h_next = r.h + ((~s & 1) * r.B + row) * HP + u * GROUP
                 step.y = r.y + u * GROUP
+                if r.peephole != NULL:
+                    step.peephole = r.peephole + u * GROUP
                 if r.recurrent_mask != NULL:
                     step.mask = r.recurrent_mask + row * HP + u * GROUP
                 if r.keep:
@@ -157,7 +161,7 @@ cdef void set_raw(Run *r, const float *kernel, const float *recurrent, Py_ssize_
 def forward(const float[:, ::1] x, const float[:, ::1] kernel,
             const float[:, ::1] recurrent_kernel, const float[::1] bias, panels,
             float[:, ::1] h, float[:, ::1] c, const float[:, ::1] recurrent_mask,
-            float[:, ::1] y,
+            CellOptions cell, float[:, ::1] y,
             const Py_ssize_t[::1] counts, const Py_ssize_t[::1] offsets,
             const Py_ssize_t[::1] index, const Py_ssize_t[::1] row_bounds, int threads, bint keep):
     """Run all steps.
@@ -165,8 +169,9 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
     x (positions, I); kernel (I, 4H), recurrent_kernel (H, 4H), bias (4H) or None; panels: those of
     a `PackedWeights`, or True to pack them here, or False to read them as they are, which takes an
     H that is a multiple of 16; h, c (B, H) in packed order: the initial state in, the final state
-    out; recurrent_mask (B, HP) or None; y (positions, H): the valid positions are
-    written. counts (S), offsets (S + 1), index (N); row_bounds: where the row groups begin.
+    out; recurrent_mask (B, HP) or None; cell: None for the plain one; y (positions, H): the valid
+    positions are written. counts (S), offsets (S + 1), index (N); row_bounds: where the row groups
+    begin.
     Returns gates, cells and c0 in blocks, one after the other, for `backward` if `keep`.
     """
     cdef Run r
@@ -189,6 +194,8 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
     r.x, r.y = &x[0, 0], &y[0, 0]
     if recurrent_mask is not None:
         r.recurrent_mask = &recurrent_mask[0, 0]
+    if cell is not None:
+        r.cell, r.peephole = &cell.options, cell.peepholes
     cdef Py_ssize_t state = floats(r.B, HP)
     cdef Py_ssize_t units = (r.NU * r.row_groups + threads - 1) // threads  # of one thread
     r.together = (r.B >= TOGETHER_ROWS * r.row_groups

@@ -47,7 +47,7 @@ class Bidirectional(Recurrent):
                 "go_backwards": not layer.go_backwards,
             }
             backward_layer = type(layer).from_config(config)
-        same = ("units", "return_sequences", "return_state", "stateful")
+        same = ("units", "projection", "return_sequences", "return_state", "stateful")
         if any(getattr(layer, a) != getattr(backward_layer, a) for a in same):
             raise ValueError(f"backward_layer: expected the layer's own {', '.join(same)}")
         if layer.go_backwards == backward_layer.go_backwards:

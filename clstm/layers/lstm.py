@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import activations
 from .._arrays import fraction, mask_array, positive
+from .._cell import check_options, make_cell
 from .._serialize import get, register
 from ..functional import lstm, lstm_backward, lstm_forward
 from .base import Array
@@ -17,16 +18,24 @@ __all__ = ["LSTM"]
 
 @register("layer")
 class LSTM(Recurrent):
-    """Long short-term memory; the equations stand in `clstm._reference`.
+    """Long short-term memory; the equations stand in `clstm._reference` and `clstm._cell`.
 
     Args:
         units: H.
-        activation, recurrent_activation: of the candidate and the cell; of the gates.
+        activation, recurrent_activation, cell_activation: of the candidate; of the gates; of the
+            cell, if it is not that of the candidate.
         use_bias, unit_forget_bias: whether b is there; whether the forget gate's starts at 1
             (Jozefowicz et al. 2015).
         kernel_*, recurrent_*, bias_*: initializers, regularizers, constraints, as in Keras.
         dropout, recurrent_dropout: shares of the inputs and of h_{t-1} dropped in training, the
             same elements at all steps of a row (Gal & Ghahramani 2016).
+        peephole: let the gates see the cell: i and f that of the step before, o the new one
+            (Gers & Schmidhuber 2000).
+        coupled_input_forget: i = 1 - f (CIFG, Greff et al. 2015).
+        projection: features P of h, the product of the cell's output and a learned (H, P) matrix
+            (LSTMP, Sak et al. 2014).
+        cell_clip, proj_clip, preactivation_clip: bounds of |c|, of the projected |h|, and of what
+            enters the gates' activations.
         return_sequences: give y (B, T, H) of all steps, not h (B, H) of the last.
         return_state: give [outputs, h, c].
         go_backwards: read the sequence from its end; y then stands in the order of reading.
@@ -34,7 +43,9 @@ class LSTM(Recurrent):
 
     Inputs (B, T, I), or a list of them with the initial h and c (B, H). Steps that the mask leaves
     out are skipped: y is 0 there, and h, c are the last valid ones.
-    Weights: kernel (I, 4H), recurrent_kernel (H, 4H), bias (4H,); gates in the order i f g o.
+    Weights: kernel (I, 4H), recurrent_kernel (H, 4H), bias (4H,), gates in the order i f g o; then
+    peephole (3, H), of the gates i f o, and projection (H, P). With a projection y and h have P
+    features, and recurrent_kernel is (P, 4H).
     """
 
     state_names = ("h", "c")
@@ -42,8 +53,8 @@ class LSTM(Recurrent):
     def __init__(
         self,
         units: int,
-        activation: str = "tanh",
-        recurrent_activation: str = "sigmoid",
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         recurrent_initializer: Any = "orthogonal",
@@ -62,12 +73,19 @@ class LSTM(Recurrent):
         return_state: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
+        cell_activation: Any = None,
+        peephole: bool = False,
+        coupled_input_forget: bool = False,
+        projection: int | None = None,
+        cell_clip: float | None = None,
+        proj_clip: float | None = None,
+        preactivation_clip: float | None = None,
         **kwargs: Any,
     ):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.units = positive("units", units)
-        self.activation = activations.get(activation).name
-        self.recurrent_activation = activations.get(recurrent_activation).name
+        self.activation = activations.get(activation).identifier
+        self.recurrent_activation = activations.get(recurrent_activation).identifier
         self.use_bias = bool(use_bias)
         self.kernel_initializer = get("initializer", kernel_initializer)
         self.recurrent_initializer = get("initializer", recurrent_initializer)
@@ -85,7 +103,32 @@ class LSTM(Recurrent):
         self.return_state = bool(return_state)
         self.go_backwards = bool(go_backwards)
         self.stateful = bool(stateful)
+        self.cell_activation = (
+            None if cell_activation is None else activations.get(cell_activation).identifier
+        )
+        self.peephole = bool(peephole)
+        self.coupled_input_forget = bool(coupled_input_forget)
+        self.projection = None if projection is None else positive("projection", projection)
+        self.cell_clip, self.proj_clip = cell_clip, proj_clip
+        self.preactivation_clip = preactivation_clip
+        self._cell = self._options()
         self.state: tuple[Array, Array] | None = None
+
+    def _options(self) -> dict[str, Any]:
+        """The cell's options that are not the plain cell's, without weights."""
+        options = {
+            "activation": self.activation, "recurrent_activation": self.recurrent_activation,
+            "cell_activation": self.cell_activation, "proj_clip": self.proj_clip,
+            "coupled_input_forget": self.coupled_input_forget, "cell_clip": self.cell_clip,
+            "preactivation_clip": self.preactivation_clip,
+        }  # fmt: skip
+        check_options(projected=self.projection is not None, **options)
+        return {k: v for k, v in options.items() if v != make_cell.__kwdefaults__[k]}
+
+    @property
+    def features(self) -> int:
+        """The size of h: P, or H."""
+        return self.projection or self.units
 
     def build(self, input_shape: Any) -> None:
         shape = input_shape[0] if isinstance(input_shape, list) else input_shape
@@ -97,19 +140,23 @@ class LSTM(Recurrent):
             )
         self.add_weight("kernel", (features, 4 * units), self.kernel_initializer,
                         self.kernel_regularizer, self.kernel_constraint)  # fmt: skip
-        self.add_weight("recurrent_kernel", (units, 4 * units), self.recurrent_initializer,
+        self.add_weight("recurrent_kernel", (self.features, 4 * units), self.recurrent_initializer,
                         self.recurrent_regularizer, self.recurrent_constraint)  # fmt: skip
         if self.use_bias:
             self.add_weight("bias", (4 * units,), self.bias_initializer, self.bias_regularizer,
                             self.bias_constraint)  # fmt: skip
             if self.unit_forget_bias:
                 self.params["bias"][units : 2 * units] = 1
+        if self.peephole:
+            self.add_weight("peephole", (3, units), "zeros")
+        if self.projection:
+            self.add_weight("projection", (units, self.projection), self.kernel_initializer)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         batch, time, _ = input_shape[0] if isinstance(input_shape, list) else input_shape
-        output = (batch, time, self.units) if self.return_sequences else (batch, self.units)
-        state = (batch, self.units)
-        return [output, state, state] if self.return_state else output
+        h = (batch, self.features)
+        output = (batch, time, self.features) if self.return_sequences else h
+        return [output, h, (batch, self.units)] if self.return_state else output
 
     def compute_mask(self, inputs: Any, mask: Array | None) -> Array | None:
         return mask if self.return_sequences else None
@@ -137,13 +184,12 @@ class LSTM(Recurrent):
             drop = dropout_mask((len(x), 1, x.shape[2]), self.dropout, x.dtype)
             x = x * drop
         if training and self.recurrent_dropout:
-            recurrent_mask = dropout_mask((len(x), self.units), self.recurrent_dropout, x.dtype)
+            recurrent_mask = dropout_mask((len(x), self.features), self.recurrent_dropout, x.dtype)
         arguments = (x, self.params["kernel"], self.params["recurrent_kernel"],
                      self.params.get("bias"))  # fmt: skip
         options = {
             "initial_state": state, "mask": mask, "reverse": self.go_backwards,
-            "recurrent_mask": recurrent_mask, "activation": self.activation,
-            "recurrent_activation": self.recurrent_activation,
+            "recurrent_mask": recurrent_mask, **self._cell, **self._cell_weights(self.params),
         }  # fmt: skip
         tape = None
         if keep:
@@ -154,6 +200,9 @@ class LSTM(Recurrent):
             self.state = (h.copy(), c.copy())
         outputs = (y[:, ::-1] if self.go_backwards else y) if self.return_sequences else h
         return [outputs, h, c] if self.return_state else outputs, (tape, drop, several)
+
+    def _cell_weights(self, arrays: dict[str, Array]) -> dict[str, Array]:
+        return {name: arrays[name] for name in ("peephole", "projection") if name in arrays}
 
     def infer(self, inputs: Any, mask: Array | None = None) -> Any:
         return self._run(inputs, False, mask, keep=False)[0]
@@ -172,6 +221,7 @@ class LSTM(Recurrent):
         elif d_output is not None:
             dy = d_output[:, ::-1] if self.go_backwards else d_output
         into = (self.grads["kernel"], self.grads["recurrent_kernel"], self.grads.get("bias"))
-        g = lstm_backward(lstm_tape, dy, dh, dc, into=into, need_dx=need_dx)
+        g = lstm_backward(lstm_tape, dy, dh, dc, into=into, need_dx=need_dx,
+                          into_cell=self._cell_weights(self.grads))  # fmt: skip
         dx = g.x if drop is None or g.x is None else g.x * drop
         return [dx, g.h0, g.c0] if several else dx

@@ -79,11 +79,29 @@ static void lstm(const clstm_kernels *t)
     for (int r = 0; r < ROWS; r++)
         for (int v = 0; v < 4; v++)
             print(t->isa, "lstm_step:gates", gates + r * 64 + v * 16, UNITS);
-    t->lstm_step_backward(ROWS, gates, before, c, dh, 16, y, index, UNITS, dc, UNITS);
+    clstm_step_back back = {.rows = ROWS, .gates = gates, .c_prev = before, .c = c, .dh = dh,
+                            .dh_row = 16, .dy = y, .dy_index = index, .dy_row = UNITS, .dc = dc,
+                            .units = UNITS};
+    t->lstm_step_backward(&back);
     for (int r = 0; r < ROWS; r++) {
         print(t->isa, "lstm_step_backward:dz", gates + r * 64, UNITS);
         print(t->isa, "lstm_step_backward:dc", dc + r * 16, UNITS);
     }
+    clstm_cell cell = {.activation = {.kind = CLSTM_SOFTSIGN},
+                       .recurrent_activation = {.kind = CLSTM_CLAMPED, .alpha = 0.3f, .beta = 0.4f,
+                                                .least = 0, .most = 1},
+                       .cell_activation = {.kind = CLSTM_TANH}, .coupled = 1, .cell_clip = 0.7f,
+                       .preactivation_clip = 1.5f};
+    own.cell = back.cell = &cell, own.peephole = back.peephole = panel, own.peephole_gate = 16;
+    back.peephole_gate = 16, own.gates = gates;
+    t->lstm_step(&own);
+    print(t->isa, "lstm_step:options", own.y, ROWS * UNITS);
+    back.c = own.c;
+    t->lstm_step_backward(&back);
+    float *sums = calloc(48, sizeof *sums);
+    t->peephole_gradient(ROWS, gates, before, own.c, sums, 16);
+    for (int r = 0; r < ROWS; r++) print(t->isa, "options:dz", gates + r * 64, UNITS);
+    for (int v = 0; v < 3; v++) print(t->isa, "peephole_gradient", sums + v * 16, UNITS);
 }
 
 static void elementwise(const clstm_kernels *t)

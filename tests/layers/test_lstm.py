@@ -36,6 +36,10 @@ def test_gradients_of_initial_states(differences, rng, mask, state):
         {"dropout": 0.4},
         {"recurrent_dropout": 0.4},
         {"dropout": 0.3, "recurrent_dropout": 0.3, "return_sequences": True},
+        {"peephole": True, "coupled_input_forget": True},
+        {"projection": 3, "peephole": True, "return_state": True},
+        {"projection": 2, "recurrent_dropout": 0.4, "return_sequences": True, "proj_clip": 1.5},
+        {"cell_activation": "softsign", "activation": {"name": "elu", "alpha": 0.5}},
     ],
 )
 def test_gradients_of_options(differences, rng, options):
@@ -184,3 +188,54 @@ def test_set_weights_sets_all_or_nothing():
     layer.set_weights(new)
     for now, then in zip(layer.weights, new, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+OPTIONS = {
+    "units": 6, "peephole": True, "coupled_input_forget": True, "projection": 4, "cell_clip": 2.0,
+    "proj_clip": 0.5, "preactivation_clip": 3.0, "cell_activation": "softsign",
+    "recurrent_activation": {"name": "hard_sigmoid", "alpha": 0.2, "beta": 0.5},
+}  # fmt: skip
+
+
+def test_options_of_the_cell_reach_the_functions(rng):
+    layer = LSTM(**OPTIONS, return_state=True)
+    x = rng.normal(size=(3, 5, 2)).astype(np.float32)
+    layer(x)
+    for weight in layer.weights:
+        weight += 0.1 * rng.normal(size=weight.shape).astype(np.float32)
+    kernel, recurrent, bias, peephole, projection = layer.get_weights()
+    assert recurrent.shape == (4, 24) and peephole.shape == (3, 6) and projection.shape == (6, 4)
+    cell = {k: v for k, v in OPTIONS.items() if k not in ("units", "peephole", "projection")}
+    _, (h, c) = functional.lstm(x, kernel, recurrent, bias, peephole=peephole,
+                                projection=projection, **cell)  # fmt: skip
+    outputs = layer(x)
+    np.testing.assert_array_equal(outputs[0], h)
+    np.testing.assert_array_equal(outputs[2], c)
+    assert [o.shape for o in outputs] == [(3, 4), (3, 4), (3, 6)]
+    assert layer.compute_output_shape((3, 5, 2)) == [(3, 4), (3, 4), (3, 6)]
+
+
+def test_options_of_the_cell_are_saved(rng, tmp_path):
+    model = clstm.Sequential([clstm.Bidirectional(LSTM(**OPTIONS)), clstm.Dense(1)])
+    x = rng.normal(size=(8, 5, 2)).astype(np.float32)
+    model.compile("adam", "mse")
+    model.fit(x, x[:, 0, :1], epochs=3, verbose=0)
+    model.save(tmp_path / "m.safetensors")
+    again = clstm.load_model(tmp_path / "m.safetensors")
+    assert again.layers[0].forward_layer.get_config() == model.layers[0].forward_layer.get_config()
+    np.testing.assert_array_equal(again.predict(x), model.predict(x))
+    assert np.abs(again.layers[0].forward_layer.params["peephole"]).max() > 0  # it was trained
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"cell_clip": -1.0}, ValueError, "cell_clip: expected a finite number >= 0"),
+        ({"proj_clip": 1.0}, ValueError, "proj_clip: expected None without a projection"),
+        ({"projection": 0}, ValueError, "projection: expected at least 1"),
+        ({"preactivation_clip": "no"}, TypeError, "preactivation_clip: expected a number"),
+    ],
+)
+def test_wrong_options_of_the_cell(wrong, error, message):
+    with pytest.raises(error, match=message):
+        LSTM(3, **wrong)

@@ -21,8 +21,10 @@ from clstm import (
 
 D = {"dtype": "float64"}
 SMOOTH = ["tanh", "sigmoid", "softplus", "softsign", "exponential", "silu", "gelu", "mish",
-          "log_sigmoid", "softmax", "log_softmax", "linear", "elu", "selu"]  # fmt: skip
-KINKED = ["relu", "relu6", "leaky_relu", "hard_sigmoid", "hard_silu", "hard_tanh"]
+          "log_sigmoid", "softmax", "log_softmax", "linear", "elu", "selu", "scaled_tanh",
+          "affine"]  # fmt: skip
+KINKED = ["relu", "relu6", "leaky_relu", "hard_sigmoid", "hard_silu", "hard_tanh",
+          "thresholded_relu"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SMOOTH + KINKED)

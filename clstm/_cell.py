@@ -1,0 +1,107 @@
+"""The options of an LSTM cell beside its weights: one value that every backend understands.
+
+Equations, with i, f, g, o the gates and phi_r, phi_g, phi_c the activations (`clstm._reference`
+computes them in this order):
+
+    z = x_t W + h_{t-1} U + b
+    i = phi_r(clip(z_i + p_i c_{t-1}))      f = phi_r(clip(z_f + p_f c_{t-1}))
+    g = phi_g(clip(z_g))                    i = 1 - f if the gates are coupled
+    c_t = clip_c(f c_{t-1} + i g)
+    o = phi_r(clip(z_o + p_o c_t))
+    m = o phi_c(c_t)
+    h_t = m, or clip_p(m P + b_P) with a projection
+
+Peepholes p: Gers, Schraudolph & Schmidhuber 2002. Coupled gates (CIFG): Greff et al. 2015.
+Projection (LSTMP) and its clip, cell clip: Sak, Senior & Beaufays 2014. Clip of what enters the
+gates' activations: ONNX's operator LSTM.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import activations
+from ._arrays import check_shape, float_array, number
+
+Array = np.ndarray
+
+
+class Cell(NamedTuple):
+    """Options as `make_cell` checked them."""
+
+    activation: activations.Activation = activations.get("tanh")  # phi_g
+    recurrent_activation: activations.Activation = activations.get("sigmoid")  # phi_r
+    cell_activation: activations.Activation = activations.get("tanh")  # phi_c
+    peephole: Array | None = None  # (3, H): p_i, p_f, p_o
+    coupled_input_forget: bool = False
+    cell_clip: float | None = None
+    preactivation_clip: float | None = None
+    projection: Array | None = None  # (H, P)
+    projection_bias: Array | None = None  # (P,)
+    proj_clip: float | None = None
+
+    @property
+    def weights(self) -> dict[str, Array]:
+        """The options that are trained, by name."""
+        return {
+            name: value
+            for name in ("peephole", "projection", "projection_bias")
+            if (value := getattr(self, name)) is not None
+        }
+
+
+PLAIN = Cell()
+
+
+def make_cell(
+    units: int, outputs: int, dtype: np.dtype, *, activation: Any = "tanh",
+    recurrent_activation: Any = "sigmoid", cell_activation: Any = None, peephole: Any = None,
+    coupled_input_forget: bool = False, cell_clip: float | None = None,
+    preactivation_clip: float | None = None, projection: Any = None, projection_bias: Any = None,
+    proj_clip: float | None = None,
+) -> Cell:  # fmt: skip
+    """The cell of `units` H with h of size `outputs`, P; P is H without a projection.
+
+    Raises ValueError, TypeError: naming the argument, what was expected and what was received.
+    """
+    if projection is not None:
+        projection = float_array("projection", projection, dtype)
+        check_shape("projection", projection, (units, outputs))
+    check_options(projection is not None, cell_clip=cell_clip, proj_clip=proj_clip,
+                  preactivation_clip=preactivation_clip,
+                  projection_bias=projection_bias)  # fmt: skip
+    if projection_bias is not None:
+        projection_bias = float_array("projection_bias", projection_bias, dtype)
+        check_shape("projection_bias", projection_bias, (outputs,))
+    if peephole is not None:
+        peephole = float_array("peephole", peephole, dtype)
+        check_shape("peephole", peephole, (3, units))
+    phi = activations.get(activation)
+    return Cell(
+        phi,
+        activations.get(recurrent_activation),
+        phi if cell_activation is None else activations.get(cell_activation),
+        peephole,
+        bool(coupled_input_forget),
+        _clip("cell_clip", cell_clip),
+        _clip("preactivation_clip", preactivation_clip),
+        projection,
+        projection_bias,
+        _clip("proj_clip", proj_clip),
+    )
+
+
+def check_options(projected: bool, **options: Any) -> None:
+    """Raise ValueError or TypeError for bounds that are none, and for those of no projection."""
+    for name in ("cell_clip", "preactivation_clip", "proj_clip"):
+        _clip(name, options.get(name))
+    for name in ("proj_clip", "projection_bias"):
+        if options.get(name) is not None and not projected:
+            raise ValueError(f"{name}: expected None without a projection, got {options[name]!r}")
+
+
+def _clip(name: str, value: Any) -> float | None:
+    """A bound of absolute values; 0 is none, as in TensorFlow Lite and ONNX."""
+    return None if value is None else number(name, value, least=0) or None

@@ -1,0 +1,204 @@
+"""Options of the cell: against finite differences, between backends, and bits they keep."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from clstm import config
+from clstm import functional as F
+
+B, T, I, H = 5, 6, 3, 19
+HARD = {"name": "hard_sigmoid", "alpha": 0.3, "beta": 0.45}
+
+
+def options(rng, units=H):
+    """Name: options; sizes of h other than `units` stand in a projection."""
+    peephole = rng.normal(size=(3, units))
+    return {
+        "peephole": {"peephole": peephole},
+        "coupled": {"coupled_input_forget": True},
+        "coupled and peephole": {"coupled_input_forget": True, "peephole": peephole},
+        "cell clip": {"cell_clip": 0.4},
+        "clip": {"preactivation_clip": 0.7, "peephole": peephole},
+        "activations": {
+            "activation": "relu", "recurrent_activation": HARD, "cell_activation": "softsign",
+        },
+        "more activations": {
+            "activation": "hard_tanh", "recurrent_activation": "sigmoid",
+            "cell_activation": {"name": "affine", "alpha": 0.7, "beta": 0.1},
+        },
+        "any activation": {"activation": "elu", "recurrent_activation": "softplus"},
+        "projection": {"projection": rng.normal(size=(units, 4)) * 0.5},
+        "projection, all of it": {
+            "projection": rng.normal(size=(units, 4)) * 0.5, "proj_clip": 0.3, "cell_clip": 0.8,
+            "projection_bias": rng.normal(size=4) * 0.1, "peephole": peephole,
+        },
+    }  # fmt: skip
+
+
+NAMES = list(options(np.random.default_rng(0)))
+NATIVE = [name for name in NAMES if "projection" not in name and name != "any activation"]
+
+
+def problem(seed, name, dtype=np.float64, batch=B, time=T, units=H):
+    """Arguments and keyword arguments of a run with these options."""
+    rng = np.random.default_rng(seed)
+    cell = options(rng, units)[name]
+    outputs = cell["projection"].shape[1] if "projection" in cell else units
+
+    def array(*shape, scale=1.0):
+        return (rng.normal(size=shape) * scale).astype(dtype)
+
+    arguments = [array(batch, time, I), array(I, 4 * units, scale=0.5),
+                 array(outputs, 4 * units, scale=0.3), array(4 * units, scale=0.3)]  # fmt: skip
+    keywords = {
+        "initial_state": (array(batch, outputs, scale=0.5), array(batch, units, scale=0.5)),
+        "mask": rng.random((batch, time)) < 0.7,
+        "resets": rng.random((batch, time)) < 0.25,
+        **{k: v.astype(dtype) if isinstance(v, np.ndarray) else v for k, v in cell.items()},
+    }
+    return rng, arguments, keywords
+
+
+def run(arguments, keywords, backend, seed=1):
+    """Everything that a run gives, by name."""
+    rng = np.random.default_rng(seed)
+    y, (h, c), tape = F.lstm_forward(*arguments, backend=backend, **keywords)
+    d = [rng.normal(size=a.shape).astype(a.dtype) for a in (y, h, c)]
+    grads = F.lstm_backward(tape, *d)
+    named = {f"d_{k}": v for k, v in grads._asdict().items() if v is not None}
+    return {"y": y, "h": h, "c": c} | named, d
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_are_those_of_finite_differences(name, reverse):
+    _, arguments, keywords = problem(3, name, units=4)
+    keywords["reverse"] = reverse
+    results, d = run(arguments, keywords, "numpy")
+
+    def loss():
+        y, (h, c) = F.lstm(*arguments, backend="numpy", **keywords)
+        return sum((a * b).sum() for a, b in zip((y, h, c), d, strict=True))
+
+    named = dict(zip(("x", "kernel", "recurrent_kernel", "bias"), arguments, strict=True))
+    named |= dict(zip(("h0", "c0"), keywords["initial_state"], strict=True))
+    named |= {k: keywords[k] for k in ("peephole", "projection", "projection_bias")
+              if k in keywords}  # fmt: skip
+    rng = np.random.default_rng(0)
+    for key, array in named.items():
+        for place in rng.choice(array.size, min(array.size, 12), replace=False):
+            at = np.unravel_index(place, array.shape)
+            value, step = array[at], 1e-6
+            array[at] = value + step
+            above = loss()
+            array[at] = value - step
+            below = loss()
+            array[at] = value
+            np.testing.assert_allclose(
+                results[f"d_{key}"][at], (above - below) / (2 * step), rtol=2e-5, atol=2e-7,
+                err_msg=f"{key} {at}",
+            )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_backend_takes_every_option(name):
+    """native and blas, or what they fall to, give what the specification gives in float64."""
+    _, arguments, keywords = problem(5, name)
+    wanted, _ = run(arguments, keywords, "numpy")
+    _, single, options_ = problem(5, name, np.float32)
+    for backend in ("native", "blas", "numpy"):
+        got, _ = run(single, options_, backend)
+        assert got.keys() == wanted.keys()
+        for key, value in wanted.items():
+            assert got[key].dtype == np.float32
+            np.testing.assert_allclose(got[key], value, rtol=0, atol=4e-5, err_msg=key)
+
+
+@pytest.mark.parametrize("name", NATIVE)
+def test_bits_do_not_depend_on_threads_or_instruction_set(name):
+    if not F.backend_module("native", np.dtype(np.float32)).__name__.endswith("_native_backend"):
+        pytest.skip("no native kernels on this CPU")
+    _, arguments, keywords = problem(7, name, np.float32, batch=23, units=40)
+    seen = []
+    before = config.get_isa(), config.get_num_threads()
+    try:
+        for isa, threads in itertools.product(config.available_isas(), (1, 2, 3, 5)):
+            if isa == "scalar":
+                continue
+            config.set_isa(isa)
+            config.set_num_threads(threads)
+            results, _ = run(arguments, keywords, "native")
+            seen.append({k: v.tobytes() for k, v in results.items()})
+    finally:
+        config.set_isa(before[0])
+        config.set_num_threads(before[1])
+    assert len(seen) >= 4
+    assert all(other == seen[0] for other in seen[1:])
+
+
+@pytest.mark.parametrize("backend", ["native", "blas", "numpy"])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_resets_make_rows_of_their_own(backend, reverse):
+    """A row with resets is the pieces between them, each from a state of zeros."""
+    rng = np.random.default_rng(11)
+    x = rng.normal(size=(3, 9, I)).astype(np.float32)
+    weights = [rng.normal(size=s).astype(np.float32) * 0.4 for s in ((I, 4 * H), (H, 4 * H), 4 * H)]
+    h0, c0 = rng.normal(size=(2, 3, H)).astype(np.float32)
+    resets = np.zeros((3, 9), bool)
+    resets[0, [0, 4]] = resets[2, [3, 8]] = True
+    y, (h, c) = F.lstm(x, *weights, initial_state=(h0, c0), resets=resets, reverse=reverse,
+                       backend=backend)  # fmt: skip
+    order = -1 if reverse else 1
+    for b in range(3):
+        state = h0[b : b + 1], c0[b : b + 1]
+        for t in range(9)[::order]:
+            if resets[b, t]:
+                state = None
+            step, state = F.lstm(x[b : b + 1, t : t + 1], *weights, initial_state=state,
+                                 backend=backend)  # fmt: skip
+            np.testing.assert_allclose(y[b, t], step[0, 0], rtol=0, atol=2e-6)
+        np.testing.assert_allclose(h[b], state[0][0], rtol=0, atol=2e-6)
+        np.testing.assert_allclose(c[b], state[1][0], rtol=0, atol=2e-6)
+
+
+def test_pack_keeps_the_options():
+    for name in NAMES:
+        _, arguments, keywords = problem(13, name, np.float32)
+        weights = {k: v for k, v in keywords.items()
+                   if k not in ("initial_state", "mask", "resets")}  # fmt: skip
+        run_ = {k: keywords[k] for k in ("initial_state", "mask", "resets")}
+        wanted = F.lstm(*arguments, **keywords)
+        handle = F.pack(*arguments[1:], **weights)
+        for value in weights.values():
+            if isinstance(value, np.ndarray):
+                value[...] = np.nan  # the handle has its own
+        got = handle(arguments[0], **run_)
+        np.testing.assert_array_equal(got[0], wanted[0])
+        np.testing.assert_array_equal(got[1][0], wanted[1][0])
+        np.testing.assert_array_equal(got[1][1], wanted[1][1])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"peephole": np.zeros((3, H + 1))}, r"peephole: expected shape \(3, 19\)"),
+        ({"cell_clip": -1}, "cell_clip: expected a finite number >= 0, got -1"),
+        ({"proj_clip": 1.0}, "proj_clip: expected None without a projection"),
+        ({"activation": {"name": "tanh", "alpha": 1}}, "expected no parameters of tanh"),
+        ({"activation": {"name": "elu", "beta": 1}}, "expected alpha of elu"),
+        ({"resets": np.zeros((B, T + 1))}, r"resets: expected shape \(5, 6\)"),
+        ({"projection": np.zeros((H, 4))}, r"projection: expected shape \(19, 19\)"),
+    ],
+)
+def test_wrong_options_are_refused(wrong, message):
+    _, arguments, keywords = problem(17, "coupled")
+    with pytest.raises(ValueError, match=message):
+        F.lstm(*arguments, **keywords | wrong)
+
+
+def test_an_unknown_option_is_refused():
+    _, arguments, keywords = problem(17, "coupled")
+    with pytest.raises(TypeError, match="unexpected keyword arguments: peepholes"):
+        F.lstm(*arguments, **keywords, peepholes=True)
