@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from ._cell import PLAIN, Cell
 from ._kernels import _native_backward, _native_forward, _parallel
 from ._kernels._cell import CellOptions
 from ._kernels._gemm import matmul  # noqa: F401 - part of the interface
+from ._kernels._packed import PackedWeights
 from ._steps import Steps, plan, rows, shared_rows, unrows
 
 Array = np.ndarray
@@ -30,10 +32,20 @@ class Saved(NamedTuple):
     h0: Array  # in packed order
     kernel: Array
     recurrent_kernel: Array
+    bias: Array | None
     recurrent_mask: Array | None
     options: CellOptions | None  # None: the plain cell
     steps: Steps
     kept: Array | None  # gates, cells and c0 in blocks; None: no position is valid
+    segments: list[Segment] | None  # instead of `kept`, if it is to be computed again
+
+
+class Segment(NamedTuple):
+    """Some steps of a run, and the state before them."""
+
+    steps: Steps
+    h: Array
+    c: Array
 
 
 def _share(batch: int, work: int, units: int, steps: Steps) -> tuple[int, Array]:
@@ -63,6 +75,20 @@ def _chunks(steps: Steps) -> Array:
         enough = np.searchsorted(offsets, offsets[step] + CHUNK)
         chunks.append(min(int(enough), len(offsets) - 1))
     return np.array(chunks)
+
+
+def _segments(steps: Steps, every: int) -> Iterator[Steps]:
+    """The steps in pieces of `every` or more, each of whole chunks: so they change no bit."""
+    begin, last = 0, len(steps.offsets) - 1
+    for end in _chunks(steps)[1:]:
+        if end - begin >= every or end == last:
+            first, beyond = steps.offsets[begin], steps.offsets[end]
+            yield steps._replace(
+                counts=steps.counts[:, begin:end],
+                offsets=steps.offsets[begin : end + 1] - first,
+                index=steps.index[first:beyond],
+            )
+            begin = end
 
 
 def supports(cell: Cell) -> bool:
@@ -110,34 +136,49 @@ def lstm_forward(
     x: Array, kernel: Array, recurrent_kernel: Array, bias: Array | None, h: Array, c: Array, *,
     mask: Array | None = None, resets: Array | None = None, reverse: bool = False,
     recurrent_mask: Array | None = None, cell: Cell = PLAIN, time_major: bool = False,
-    keep: bool = True, panels: tuple[Array, ...] | bool | None = None,
+    keep: bool = True, checkpoint_every: int | None = None,
+    panels: tuple[Array, ...] | bool | None = None,
 ) -> tuple[Array, Array, Array, Saved | None]:  # fmt: skip
     """As `_reference.lstm_forward`, of float32 arrays.
 
+    checkpoint_every: keep the state before every so many steps, or a few more, and nothing else.
     panels: those of a `PackedWeights`, if the weights are packed already.
     """
     batch, time = (x.shape[1], x.shape[0]) if time_major else x.shape[:2]
     units = len(recurrent_kernel)
     steps = plan(batch, time, mask, reverse, time_major, resets=resets)
-    work = len(steps.index) * 4 * units * (x.shape[2] + units)
     y = (np.empty if steps.full else np.zeros)((*x.shape[:2], units), x.dtype)
     h_out, c_out = np.empty_like(h), np.empty_like(c)
     h, c = rows(h, steps, steps.first), rows(c, steps, steps.first)
-    threads, bounds = _share(len(h), work, units, steps)
     h0 = h.copy() if keep else None
     if recurrent_mask is not None:
         recurrent_mask = _widened(shared_rows(recurrent_mask, steps))
     if panels is None:
         panels = len(steps.index) > RAW_ROWS or units % 16 != 0
-    options = _options(cell, units)
-    kept = _native_forward.forward(
-        x.reshape(-1, x.shape[2]), kernel, recurrent_kernel, bias, panels, h, c, recurrent_mask,
-        options, y.reshape(-1, units), steps.counts[0], steps.offsets, steps.index, bounds,
-        threads, keep)  # fmt: skip
-    saved = None
-    if keep:
-        saved = Saved(x, y, h0, kernel, recurrent_kernel, recurrent_mask, options, steps, kept)
-    return y, unrows(h, steps, h_out, steps.last), unrows(c, steps, c_out, steps.last), saved
+    saved = Saved(x, y, h0, kernel, recurrent_kernel, bias, recurrent_mask, _options(cell, units),
+                  steps, None, None)  # fmt: skip
+    if keep and checkpoint_every:
+        panels = PackedWeights(kernel, recurrent_kernel, bias).panels
+        segments = []
+        for part in _segments(steps, checkpoint_every):
+            segments.append(Segment(part, h.copy(), c.copy()))
+            _forward(saved, part, h, c, panels, keep=False)
+        saved = saved._replace(segments=segments)
+    else:
+        saved = saved._replace(kept=_forward(saved, steps, h, c, panels, keep))
+    return (y, unrows(h, steps, h_out, steps.last), unrows(c, steps, c_out, steps.last),
+            saved if keep else None)  # fmt: skip
+
+
+def _forward(run: Saved, steps: Steps, h: Array, c: Array, panels: Any, keep: bool) -> Any:
+    """y of these steps; h, c in packed order become the state after them. What is kept, if so."""
+    units, features = len(run.recurrent_kernel), run.x.shape[2]
+    work = len(steps.index) * 4 * units * (features + units)
+    threads, bounds = _share(len(h), work, units, steps)
+    return _native_forward.forward(
+        run.x.reshape(-1, features), run.kernel, run.recurrent_kernel, run.bias, panels, h, c,
+        run.recurrent_mask, run.options, run.y.reshape(-1, units), steps.counts[0], steps.offsets,
+        steps.index, bounds, threads, keep)  # fmt: skip
 
 
 def lstm_backward(
@@ -145,21 +186,43 @@ def lstm_backward(
     d_bias: Array | None, need_dx: bool = True, d_cell: dict[str, Array] | None = None,
 ) -> tuple[Array | None, Array, Array]:  # fmt: skip
     """As `_reference.lstm_backward`, of float32 arrays."""
-    steps, units, features = saved.steps, len(saved.recurrent_kernel), saved.x.shape[2]
+    steps, units = saved.steps, len(saved.recurrent_kernel)
     dh0, dc0 = np.empty_like(dh), np.empty_like(dc)  # no memory: no change
     dh, dc = rows(dh, steps, steps.last), rows(dc, steps, steps.last)
     dx = None
     if need_dx:
         dx = (np.empty if steps.full else np.zeros)(saved.x.shape, np.float32)
     d_peephole = _widened(d_cell["peephole"]) if d_cell and "peephole" in d_cell else None
-    work = len(steps.index) * 8 * units * (features + units)
-    threads, bounds = _share(len(dh), work, units, steps)
-    _native_backward.backward(
-        saved.kept, saved.x.reshape(-1, features), saved.y.reshape(-1, units), saved.h0,
-        saved.kernel, saved.recurrent_kernel, saved.recurrent_mask, saved.options,
-        None if dy is None else dy.reshape(-1, units), dh, dc, steps.counts[0], steps.offsets,
-        steps.index, _chunks(steps), bounds, threads, d_kernel, d_recurrent, d_bias,
-        None if dx is None else dx.reshape(-1, features), d_peephole)  # fmt: skip
+    sums = (d_kernel, d_recurrent, d_bias)
+    if saved.segments is None:
+        _backward(saved, steps, saved.h0, saved.kept, dy, dh, dc, sums, dx, d_peephole)
+    else:
+        panels = PackedWeights(saved.kernel, saved.recurrent_kernel, saved.bias).panels
+        before = [None if d is None else d.copy() for d in sums]
+        try:
+            for part, h, c in reversed(saved.segments):
+                kept = _forward(saved, part, h.copy(), c.copy(), panels, keep=True)
+                _backward(saved, part, h, kept, dy, dh, dc, sums, dx, d_peephole)
+        except MemoryError:  # of a later segment
+            for d, old in zip(sums, before, strict=True):
+                if d is not None:
+                    d[...] = old
+            raise
     if d_peephole is not None:
         d_cell["peephole"][...] = d_peephole[:, :units]
     return dx, unrows(dh, steps, dh0, steps.first), unrows(dc, steps, dc0, steps.first)
+
+
+def _backward(run: Saved, steps: Steps, h0: Array, kept: Array | None, dy: Array | None, dh: Array,
+              dc: Array, sums: tuple[Array, Array, Array | None], dx: Array | None,
+              d_peephole: Array | None) -> None:  # fmt: skip
+    """Gradients of these steps; dh, dc of the state after them become those of the one before."""
+    units, features = len(run.recurrent_kernel), run.x.shape[2]
+    threads, bounds = _share(len(dh), len(steps.index) * 8 * units * (features + units), units,
+                             steps)  # fmt: skip
+    _native_backward.backward(
+        kept, run.x.reshape(-1, features), run.y.reshape(-1, units), h0, run.kernel,
+        run.recurrent_kernel, run.recurrent_mask, run.options,
+        None if dy is None else dy.reshape(-1, units), dh, dc, steps.counts[0], steps.offsets,
+        steps.index, _chunks(steps), bounds, threads, *sums,
+        None if dx is None else dx.reshape(-1, features), d_peephole)  # fmt: skip

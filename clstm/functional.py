@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _native_backend, _reference, config
-from ._arrays import FLOATS, check_shape, flags, float_array, mask_array, numbers
+from ._arrays import FLOATS, check_shape, flags, float_array, mask_array, numbers, positive
 from ._cell import PLAIN, Cell, make_cell
 from ._kernels import _dispatch
 from ._kernels._packed import PackedWeights, step_raw
@@ -134,7 +134,7 @@ def _cell(weights: _Weights, options: dict[str, Any]) -> Cell:
 def _run(
     weights: _Weights, x: Any, initial_state: Any, lengths: Any, mask: Any, resets: Any,
     reverse: bool, time_major: bool, recurrent_mask: Any, backend: str | None, cell: Cell,
-    keep: bool, packed: PackedWeights | None = None,
+    keep: bool, packed: PackedWeights | None = None, checkpoint_every: int | None = None,
 ) -> tuple[Array, State, Any, Any]:  # fmt: skip
     dtype, (outputs, columns) = weights.kernel.dtype, weights.recurrent_kernel.shape
     x = float_array("x", x, dtype)
@@ -155,6 +155,8 @@ def _run(
     options: dict[str, Any] = {}
     if packed is not None and module is _native_backend:
         options = {"panels": packed.panels}
+    if checkpoint_every is not None and module is _native_backend:
+        options = {"checkpoint_every": checkpoint_every}
     y, h, c, saved = module.lstm_forward(
         x, *weights, h0, c0, mask=mask, resets=resets, reverse=bool(reverse),
         recurrent_mask=recurrent_mask, cell=cell, time_major=bool(time_major), keep=keep,
@@ -220,17 +222,23 @@ def lstm_forward(
     x: Any, kernel: Any, recurrent_kernel: Any, bias: Any = None, *, initial_state: Any = None,
     lengths: Any = None, mask: Any = None, resets: Any = None, reverse: bool = False,
     time_major: bool = False, recurrent_mask: Any = None, backend: str | None = None,
-    **cell: Any,
+    checkpoint_every: int | None = None, **cell: Any,
 ) -> tuple[Array, State, Tape]:  # fmt: skip
     """As `lstm`, and keeps on a tape what `lstm_backward` needs: 4H gates and H cells a position.
 
+    checkpoint_every: keep only the state before every so many steps (rounded up to whole chunks of
+    512 positions); `lstm_backward` runs the steps between them once more. Same bits, about 4/3 of
+    the time, and memory for that many steps; backends other than native keep everything.
+
     Returns y, (h, c), tape. The arrays passed, and y, must not change before the backward run.
     """
+    if checkpoint_every is not None:
+        checkpoint_every = positive("checkpoint_every", checkpoint_every)
     weights = _check_weights(kernel, recurrent_kernel, bias, "projection" in cell)
     made = _cell(weights, cell)
     y, state, module, saved = _run(weights, x, initial_state, lengths, mask, resets, reverse,
-                                   time_major, recurrent_mask, backend, made,
-                                   keep=True)  # fmt: skip
+                                   time_major, recurrent_mask, backend, made, keep=True,
+                                   checkpoint_every=checkpoint_every)  # fmt: skip
     return y, state, Tape(module, saved, weights, made, y, state[0])
 
 

@@ -346,3 +346,33 @@ def test_gradients_are_added_only_to_arrays_that_fit(backend):
     grads = F.lstm_backward(tape, dy, into=good, need_dx=False)  # the tape is still whole
     assert grads.x is None
     assert not any((g == 1).all() for g in good)
+
+
+@pytest.mark.parametrize("every", [1, 300, 600])
+@pytest.mark.parametrize("options", ["dense", "ragged", "resets", "reverse"])
+def test_checkpoints_change_no_bit(every, options):
+    rng = np.random.default_rng(21)
+    B, T, I, H = 3, 700, 4, 20
+
+    def array(*shape):
+        return (rng.normal(size=shape) * 0.3).astype(np.float32)
+
+    x, W, U, b = array(B, T, I), array(I, 4 * H), array(H, 4 * H), array(4 * H)
+    keywords = {
+        "dense": {},
+        "ragged": {"lengths": [200, 700, 0], "recurrent_mask": array(B, H)},
+        "resets": {"resets": rng.random((B, T)) < 0.01, "peephole": array(3, H)},
+        "reverse": {"reverse": True, "mask": rng.random((B, T)) < 0.9},
+    }[options]
+    keywords["initial_state"] = array(B, H), array(B, H)
+    dy, dh, dc = array(B, T, H), array(B, H), array(B, H)
+    runs = []
+    for checkpoint_every in (None, every):
+        y, state, tape = F.lstm_forward(x, W, U, b, backend="native",
+                                        checkpoint_every=checkpoint_every, **keywords)  # fmt: skip
+        assert (checkpoint_every is None) == (tape.saved.segments is None)
+        if checkpoint_every:
+            assert len(tape.saved.segments) > (every == 1) and tape.saved.kept is None
+        grads = F.lstm_backward(tape, dy, dh, dc)
+        runs.append([a.tobytes() for a in (y, *state, *grads) if a is not None])
+    assert runs[0] == runs[1]

@@ -36,6 +36,8 @@ class LSTM(Recurrent):
             (LSTMP, Sak et al. 2014).
         cell_clip, proj_clip, preactivation_clip: bounds of |c|, of the projected |h|, and of what
             enters the gates' activations.
+        checkpoint_every: keep the state before every so many steps for the backward run, not all of
+            the gates: memory for so many steps, about 4/3 of the time, the same bits.
         return_sequences: give y (B, T, H) of all steps, not h (B, H) of the last.
         return_state: give [outputs, h, c].
         go_backwards: read the sequence from its end; y then stands in the order of reading.
@@ -80,6 +82,7 @@ class LSTM(Recurrent):
         cell_clip: float | None = None,
         proj_clip: float | None = None,
         preactivation_clip: float | None = None,
+        checkpoint_every: int | None = None,
         **kwargs: Any,
     ):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
@@ -111,6 +114,9 @@ class LSTM(Recurrent):
         self.projection = None if projection is None else positive("projection", projection)
         self.cell_clip, self.proj_clip = cell_clip, proj_clip
         self.preactivation_clip = preactivation_clip
+        self.checkpoint_every = (
+            None if checkpoint_every is None else positive("checkpoint_every", checkpoint_every)
+        )
         self._cell = self._options()
         self.state: tuple[Array, Array] | None = None
 
@@ -193,7 +199,8 @@ class LSTM(Recurrent):
         }  # fmt: skip
         tape = None
         if keep:
-            y, (h, c), tape = lstm_forward(*arguments, **options)
+            y, (h, c), tape = lstm_forward(*arguments, **options,
+                                           checkpoint_every=self.checkpoint_every)  # fmt: skip
         else:
             y, (h, c) = lstm(*arguments, **options)
         if self.stateful:
