@@ -11,9 +11,21 @@ computes them in this order):
     m = o phi_c(c_t)
     h_t = m, or clip_p(m P + b_P) with a projection
 
+With LN(a) = (a - mean(a)) / sqrt(var(a) + eps), layer norm "joint" is over all 4H columns,
+
+    z = LN(x_t W) gain_x + LN(h_{t-1} U) gain_h + b
+
+and "gate" over the H units of each gate v, whose sum a_v has its peephole's term, but not b:
+
+    a = x_t W + h_{t-1} U      z_v = LN(a_v + p_v c) gain_v + b_v      (no p_v in z_g)
+
+With `cell_norm`, m = o phi_c(LN(c_t) gain_c + shift_c); the state and the peepholes keep c_t.
+
 Peepholes p: Gers, Schraudolph & Schmidhuber 2002. Coupled gates (CIFG): Greff et al. 2015.
 Projection (LSTMP) and its clip, cell clip: Sak, Senior & Beaufays 2014. Clip of what enters the
-gates' activations: ONNX's operator LSTM.
+gates' activations: ONNX's operator LSTM. Layer norm: Ba, Kiros & Hinton 2016 (arXiv
+1607.06450), whose LSTM, and haste's, is "joint" with `cell_norm`; "gate" is LiteRT's form, and
+that of the gates in TensorFlow's LayerNormBasicLSTMCell.
 """
 
 from __future__ import annotations
@@ -26,6 +38,8 @@ from . import activations
 from ._arrays import check_shape, float_array, number
 
 Array = np.ndarray
+
+WEIGHTS = ("peephole", "projection", "projection_bias", "norm_gain", "cell_norm")
 
 
 class Cell(NamedTuple):
@@ -41,15 +55,15 @@ class Cell(NamedTuple):
     projection: Array | None = None  # (H, P)
     projection_bias: Array | None = None  # (P,)
     proj_clip: float | None = None
+    layer_norm: str | None = None  # "gate", "joint"
+    norm_gain: Array | None = None  # (4, H) of i f g o, or (2, 4H) of x W and h U
+    cell_norm: Array | None = None  # (2, H): gain_c, shift_c
+    norm_epsilon: float = 1e-5
 
     @property
     def weights(self) -> dict[str, Array]:
         """The options that are trained, by name."""
-        return {
-            name: value
-            for name in ("peephole", "projection", "projection_bias")
-            if (value := getattr(self, name)) is not None
-        }
+        return {name: value for name in WEIGHTS if (value := getattr(self, name)) is not None}
 
 
 PLAIN = Cell()
@@ -60,7 +74,8 @@ def make_cell(
     recurrent_activation: Any = "sigmoid", cell_activation: Any = None, peephole: Any = None,
     coupled_input_forget: bool = False, cell_clip: float | None = None,
     preactivation_clip: float | None = None, projection: Any = None, projection_bias: Any = None,
-    proj_clip: float | None = None,
+    proj_clip: float | None = None, layer_norm: str | None = None, norm_gain: Any = None,
+    cell_norm: Any = None, norm_epsilon: float = 1e-5,
 ) -> Cell:  # fmt: skip
     """The cell of `units` H with h of size `outputs`, P; P is H without a projection.
 
@@ -70,14 +85,24 @@ def make_cell(
         projection = float_array("projection", projection, dtype)
         check_shape("projection", projection, (units, outputs))
     check_options(projection is not None, cell_clip=cell_clip, proj_clip=proj_clip,
-                  preactivation_clip=preactivation_clip,
-                  projection_bias=projection_bias)  # fmt: skip
+                  preactivation_clip=preactivation_clip, projection_bias=projection_bias,
+                  layer_norm=layer_norm, norm_gain=norm_gain, cell_norm=cell_norm,
+                  norm_epsilon=norm_epsilon)  # fmt: skip
     if projection_bias is not None:
         projection_bias = float_array("projection_bias", projection_bias, dtype)
         check_shape("projection_bias", projection_bias, (outputs,))
     if peephole is not None:
         peephole = float_array("peephole", peephole, dtype)
         check_shape("peephole", peephole, (3, units))
+    if layer_norm is not None:
+        shape = (4, units) if layer_norm == "gate" else (2, 4 * units)
+        if norm_gain is None:
+            raise ValueError(f"norm_gain: expected shape {shape} with layer_norm, got None")
+        norm_gain = float_array("norm_gain", norm_gain, dtype)
+        check_shape("norm_gain", norm_gain, shape)
+    if cell_norm is not None:
+        cell_norm = float_array("cell_norm", cell_norm, dtype)
+        check_shape("cell_norm", cell_norm, (2, units))
     phi = activations.get(activation)
     return Cell(
         phi,
@@ -90,16 +115,30 @@ def make_cell(
         projection,
         projection_bias,
         _clip("proj_clip", proj_clip),
+        layer_norm,
+        norm_gain,
+        cell_norm,
+        float(norm_epsilon),
     )
 
 
 def check_options(projected: bool, **options: Any) -> None:
-    """Raise ValueError or TypeError for bounds that are none, and for those of no projection."""
+    """Raise ValueError or TypeError for what is no option, or belongs to one not given."""
     for name in ("cell_clip", "preactivation_clip", "proj_clip"):
         _clip(name, options.get(name))
     for name in ("proj_clip", "projection_bias"):
         if options.get(name) is not None and not projected:
             raise ValueError(f"{name}: expected None without a projection, got {options[name]!r}")
+    layer_norm = options.get("layer_norm")
+    if layer_norm is not None and not (
+        isinstance(layer_norm, str) and layer_norm in ("gate", "joint")
+    ):
+        raise ValueError(f"layer_norm: expected None, 'gate' or 'joint', got {layer_norm!r}")
+    for name in ("norm_gain", "cell_norm"):
+        if (value := options.get(name)) is not None and layer_norm is None:
+            got = f"shape {value.shape}" if isinstance(value, np.ndarray) else repr(value)
+            raise ValueError(f"{name}: expected None without layer_norm, got {got}")
+    number("norm_epsilon", options.get("norm_epsilon", 1e-5), above=0)
 
 
 def _clip(name: str, value: Any) -> float | None:

@@ -92,10 +92,12 @@ def _segments(steps: Steps, every: int) -> Iterator[Steps]:
 
 
 def supports(cell: Cell) -> bool:
-    """Whether the kernels know a cell: no projection, and activations of these kinds."""
+    """Whether the kernels know a cell: no projection or layer norm, and these activations."""
     phis = (cell.activation, cell.recurrent_activation, cell.cell_activation)
     return cell is PLAIN or (
-        cell.projection is None and all(_activation(phi) is not None for phi in phis)
+        cell.projection is None
+        and cell.layer_norm is None
+        and all(_activation(phi) is not None for phi in phis)
     )
 
 

@@ -38,6 +38,8 @@ class Grads(NamedTuple):
     peephole: Array | None = None
     projection: Array | None = None
     projection_bias: Array | None = None
+    norm_gain: Array | None = None
+    cell_norm: Array | None = None
 
 
 class Tape:
@@ -194,6 +196,9 @@ def lstm(
             cell_clip: bound of |c|; preactivation_clip: of what enters the gates' activations.
             projection: (H, P); projection_bias: (P,); proj_clip: bound of the projected |h|. h, y,
                 initial h and recurrent_mask then have P features, recurrent_kernel is (P, 4H).
+            layer_norm: "gate", with norm_gain (4, H) of the gates i f g o, or "joint", with
+                norm_gain (2, 4H) of x W and h U; cell_norm: (2, H) gain and shift of the
+                normalised c in the output; norm_epsilon: added to the variances (1e-5).
 
     Returns:
         y, (h, c): y (B, T, H), or (T, B, H), is 0 at skipped positions; h and c (B, H) are each

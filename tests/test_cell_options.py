@@ -7,6 +7,7 @@ import pytest
 
 from clstm import config
 from clstm import functional as F
+from clstm._cell import WEIGHTS
 
 B, T, I, H = 5, 6, 3, 19
 HARD = {"name": "hard_sigmoid", "alpha": 0.3, "beta": 0.45}
@@ -34,11 +35,42 @@ def options(rng, units=H):
             "projection": rng.normal(size=(units, 4)) * 0.5, "proj_clip": 0.3, "cell_clip": 0.8,
             "projection_bias": rng.normal(size=4) * 0.1, "peephole": peephole,
         },
+    } | norms(np.random.default_rng(units), units)  # fmt: skip
+
+
+def norms(rng, units):
+    """Those of layer norm."""
+    peephole = rng.normal(size=(3, units))
+    projection = rng.normal(size=(units, 4)) * 0.5
+    gate = rng.normal(size=(4, units)) * 0.3 + 1
+    joint = rng.normal(size=(2, 4 * units)) * 0.3 + 1
+    cell_norm = rng.normal(size=(2, units)) * 0.3 + [[1], [0]]
+    return {
+        "norm of gates": {"layer_norm": "gate", "norm_gain": gate},
+        "norm of gates, coupled": {
+            "layer_norm": "gate", "norm_gain": gate, "coupled_input_forget": True,
+            "peephole": peephole, "projection": projection, "norm_epsilon": 1e-3,
+        },
+        "norm of gates, all of it": {
+            "layer_norm": "gate", "norm_gain": gate, "cell_norm": cell_norm, "cell_clip": 0.6,
+            "peephole": peephole, "preactivation_clip": 1.2, "norm_epsilon": 1e-2,
+            "projection": projection, "proj_clip": 0.4,
+        },
+        "joint norm": {"layer_norm": "joint", "norm_gain": joint},
+        "joint norm, with the cell's": {
+            "layer_norm": "joint", "norm_gain": joint, "cell_norm": cell_norm,
+        },
+        "joint norm, all of it": {
+            "layer_norm": "joint", "norm_gain": joint, "cell_norm": cell_norm,
+            "peephole": peephole, "coupled_input_forget": True, "cell_clip": 0.8,
+            "preactivation_clip": 1.2, "projection": projection, "proj_clip": 0.4,
+        },
     }  # fmt: skip
 
 
 NAMES = list(options(np.random.default_rng(0)))
-NATIVE = [name for name in NAMES if "projection" not in name and name != "any activation"]
+NATIVE = [name for name in NAMES if name != "any activation"
+          and not any(word in name for word in ("projection", "norm"))]  # fmt: skip
 
 
 def problem(seed, name, dtype=np.float64, batch=B, time=T, units=H):
@@ -84,8 +116,7 @@ def test_gradients_are_those_of_finite_differences(name, reverse):
 
     named = dict(zip(("x", "kernel", "recurrent_kernel", "bias"), arguments, strict=True))
     named |= dict(zip(("h0", "c0"), keywords["initial_state"], strict=True))
-    named |= {k: keywords[k] for k in ("peephole", "projection", "projection_bias")
-              if k in keywords}  # fmt: skip
+    named |= {k: keywords[k] for k in WEIGHTS if k in keywords}
     rng = np.random.default_rng(0)
     for key, array in named.items():
         for place in rng.choice(array.size, min(array.size, 12), replace=False):
@@ -180,6 +211,48 @@ def test_pack_keeps_the_options():
         np.testing.assert_array_equal(got[1][1], wanted[1][1])
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if "norm" in name])
+def test_padding_may_be_nan_with_layer_norm(name):
+    _, arguments, keywords = problem(19, name)
+    wanted, _ = run(arguments, keywords, "numpy")
+    arguments[0][~keywords["mask"]] = np.nan
+    got, d = run(arguments, keywords, "numpy")
+    for key, value in wanted.items():
+        np.testing.assert_array_equal(got[key], value, err_msg=key)
+    d[0][~keywords["mask"]] = np.nan
+    _, _, tape = F.lstm_forward(*arguments, backend="numpy", **keywords)
+    for key, value in F.lstm_backward(tape, *d)._asdict().items():
+        np.testing.assert_array_equal(value, wanted.get(f"d_{key}"), err_msg=key)
+
+
+@pytest.mark.parametrize("name", ["joint norm, with the cell's", "norm of gates"])
+def test_layer_norm_is_that_of_the_equations(name):
+    """A step written out, each gate and unit on its own."""
+    _, (x, W, U, b), keywords = problem(23, name, time=1)
+    h0, c0 = keywords["initial_state"]
+    gains, cell_norm = keywords["norm_gain"], keywords.get("cell_norm")
+    keywords.pop("mask"), keywords.pop("resets")
+    _, (h, c) = F.lstm(x, W, U, b, **keywords)
+
+    def norm(a):
+        return (a - np.mean(a)) / np.sqrt(np.var(a) + 1e-5)
+
+    def sigmoid(a):
+        return 1 / (1 + np.exp(-a))
+
+    for k in range(B):
+        zx, zh = x[k, 0] @ W, h0[k] @ U
+        if keywords["layer_norm"] == "joint":
+            z = np.split(norm(zx) * gains[0] + norm(zh) * gains[1] + b, 4)
+        else:
+            parts = zip(np.split(zx + zh, 4), gains, np.split(b, 4), strict=True)
+            z = [norm(a) * gain + shift for a, gain, shift in parts]
+        new = sigmoid(z[1]) * c0[k] + sigmoid(z[0]) * np.tanh(z[2])
+        seen = new if cell_norm is None else norm(new) * cell_norm[0] + cell_norm[1]
+        np.testing.assert_allclose(c[k], new, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(h[k], sigmoid(z[3]) * np.tanh(seen), rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -190,6 +263,16 @@ def test_pack_keeps_the_options():
         ({"activation": {"name": "elu", "beta": 1}}, "expected alpha of elu"),
         ({"resets": np.zeros((B, T + 1))}, r"resets: expected shape \(5, 6\)"),
         ({"projection": np.zeros((H, 4))}, r"projection: expected shape \(19, 19\)"),
+        ({"layer_norm": "both"}, "layer_norm: expected None, 'gate' or 'joint', got 'both'"),
+        ({"layer_norm": "gate"}, r"norm_gain: expected shape \(4, 19\) with layer_norm, got None"),
+        ({"layer_norm": "joint", "norm_gain": np.ones((4, H))}, r"expected shape \(2, 76\)"),
+        ({"norm_gain": np.ones((4, H))}, r"norm_gain: expected None .*shape \(4, 19\)"),
+        ({"cell_norm": np.ones((2, H))}, "cell_norm: expected None without layer_norm"),
+        (
+            {"layer_norm": "gate", "norm_gain": np.ones((4, H)), "cell_norm": np.ones(H)},
+            r"cell_norm: expected shape \(2, 19\), got \(19,\)",
+        ),
+        ({"norm_epsilon": 0}, "norm_epsilon: expected a finite number > 0, got 0"),
     ],
 )
 def test_wrong_options_are_refused(wrong, message):

@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import activations
 from .._arrays import fraction, mask_array, positive
-from .._cell import check_options, make_cell
+from .._cell import WEIGHTS, check_options, make_cell
 from .._serialize import get, register
 from ..functional import lstm, lstm_backward, lstm_forward
 from .base import Array
@@ -36,6 +36,10 @@ class LSTM(Recurrent):
             (LSTMP, Sak et al. 2014).
         cell_clip, proj_clip, preactivation_clip: bounds of |c|, of the projected |h|, and of what
             enters the gates' activations.
+        layer_norm: "gate" normalises what enters each gate, "joint" x W and h U, each as a whole,
+            with learned gains (Ba et al. 2016).
+        cell_norm: with layer_norm, normalise c in the output, with a learned gain and shift.
+        norm_epsilon: added to the variances.
         checkpoint_every: keep the state before every so many steps for the backward run, not all of
             the gates: memory for so many steps, about 4/3 of the time, the same bits.
         return_sequences: give y (B, T, H) of all steps, not h (B, H) of the last.
@@ -46,7 +50,8 @@ class LSTM(Recurrent):
     Inputs (B, T, I), or a list of them with the initial h and c (B, H). Steps that the mask leaves
     out are skipped: y is 0 there, and h, c are the last valid ones.
     Weights: kernel (I, 4H), recurrent_kernel (H, 4H), bias (4H,), gates in the order i f g o; then
-    peephole (3, H), of the gates i f o, and projection (H, P). With a projection y and h have P
+    peephole (3, H), of the gates i f o, projection (H, P), norm_gain, (4, H) of the gates or
+    (2, 4H) of x W and h U, and cell_norm (2, H), gain and shift. With a projection y and h have P
     features, and recurrent_kernel is (P, 4H).
     """
 
@@ -83,6 +88,9 @@ class LSTM(Recurrent):
         proj_clip: float | None = None,
         preactivation_clip: float | None = None,
         checkpoint_every: int | None = None,
+        layer_norm: str | None = None,
+        cell_norm: bool = False,
+        norm_epsilon: float = 1e-5,
         **kwargs: Any,
     ):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
@@ -114,6 +122,8 @@ class LSTM(Recurrent):
         self.projection = None if projection is None else positive("projection", projection)
         self.cell_clip, self.proj_clip = cell_clip, proj_clip
         self.preactivation_clip = preactivation_clip
+        self.layer_norm, self.norm_epsilon = layer_norm, norm_epsilon
+        self.cell_norm = bool(cell_norm)
         self.checkpoint_every = (
             None if checkpoint_every is None else positive("checkpoint_every", checkpoint_every)
         )
@@ -126,9 +136,11 @@ class LSTM(Recurrent):
             "activation": self.activation, "recurrent_activation": self.recurrent_activation,
             "cell_activation": self.cell_activation, "proj_clip": self.proj_clip,
             "coupled_input_forget": self.coupled_input_forget, "cell_clip": self.cell_clip,
-            "preactivation_clip": self.preactivation_clip,
+            "preactivation_clip": self.preactivation_clip, "layer_norm": self.layer_norm,
+            "norm_epsilon": self.norm_epsilon,
         }  # fmt: skip
-        check_options(projected=self.projection is not None, **options)
+        check_options(projected=self.projection is not None, cell_norm=self.cell_norm or None,
+                      **options)  # fmt: skip
         return {k: v for k, v in options.items() if v != make_cell.__kwdefaults__[k]}
 
     @property
@@ -157,6 +169,12 @@ class LSTM(Recurrent):
             self.add_weight("peephole", (3, units), "zeros")
         if self.projection:
             self.add_weight("projection", (units, self.projection), self.kernel_initializer)
+        if self.layer_norm:
+            shape = (4, units) if self.layer_norm == "gate" else (2, 4 * units)
+            self.add_weight("norm_gain", shape, "ones")
+        if self.cell_norm:
+            self.add_weight("cell_norm", (2, units), "zeros")
+            self.params["cell_norm"][0] = 1
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         batch, time, _ = input_shape[0] if isinstance(input_shape, list) else input_shape
@@ -209,7 +227,7 @@ class LSTM(Recurrent):
         return [outputs, h, c] if self.return_state else outputs, (tape, drop, several)
 
     def _cell_weights(self, arrays: dict[str, Array]) -> dict[str, Array]:
-        return {name: arrays[name] for name in ("peephole", "projection") if name in arrays}
+        return {name: arrays[name] for name in WEIGHTS if name in arrays}
 
     def infer(self, inputs: Any, mask: Array | None = None) -> Any:
         return self._run(inputs, False, mask, keep=False)[0]

@@ -40,6 +40,8 @@ def test_gradients_of_initial_states(differences, rng, mask, state):
         {"projection": 3, "peephole": True, "return_state": True},
         {"projection": 2, "recurrent_dropout": 0.4, "return_sequences": True, "proj_clip": 1.5},
         {"cell_activation": "softsign", "activation": {"name": "elu", "alpha": 0.5}},
+        {"layer_norm": "gate", "peephole": True, "recurrent_dropout": 0.4},
+        {"layer_norm": "joint", "cell_norm": True, "projection": 3, "return_sequences": True},
     ],
 )
 def test_gradients_of_options(differences, rng, options):
@@ -227,6 +229,29 @@ def test_options_of_the_cell_are_saved(rng, tmp_path):
     assert np.abs(again.layers[0].forward_layer.params["peephole"]).max() > 0  # it was trained
 
 
+@pytest.mark.parametrize(("form", "shape"), [("gate", (4, 6)), ("joint", (2, 24))])
+def test_layer_norm_is_trained_and_saved(rng, tmp_path, form, shape):
+    model = clstm.Sequential([LSTM(6, layer_norm=form, cell_norm=True, norm_epsilon=1e-4)])
+    model.add(clstm.Dense(1))
+    x = rng.normal(size=(8, 5, 2)).astype(np.float32)
+    model.compile("adam", "mse")
+    layer = model.layers[0]
+    model.predict(x)
+    first = {"norm_gain": np.ones(shape), "cell_norm": np.stack([np.ones(6), np.zeros(6)])}
+    for name, value in first.items():
+        np.testing.assert_array_equal(layer.params[name], value)
+    _, (h, _) = functional.lstm(x, *layer.get_weights()[:3], layer_norm=form, norm_epsilon=1e-4,
+                                **first)  # fmt: skip
+    np.testing.assert_array_equal(layer(x), h)
+    model.fit(x, x[:, 0, :1], epochs=3, verbose=0)
+    for name, value in first.items():
+        assert (layer.params[name] != value).all()
+    model.save(tmp_path / "m.safetensors")
+    again = clstm.load_model(tmp_path / "m.safetensors")
+    assert again.layers[0].get_config() == layer.get_config()
+    np.testing.assert_array_equal(again.predict(x), model.predict(x))
+
+
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [
@@ -234,6 +259,9 @@ def test_options_of_the_cell_are_saved(rng, tmp_path):
         ({"proj_clip": 1.0}, ValueError, "proj_clip: expected None without a projection"),
         ({"projection": 0}, ValueError, "projection: expected at least 1"),
         ({"preactivation_clip": "no"}, TypeError, "preactivation_clip: expected a number"),
+        ({"layer_norm": True}, ValueError, "layer_norm: expected None, 'gate' .*, got True"),
+        ({"cell_norm": True}, ValueError, "cell_norm: expected None without layer_norm, got True"),
+        ({"norm_epsilon": 0.0}, ValueError, "norm_epsilon: expected a finite number > 0"),
     ],
 )
 def test_wrong_options_of_the_cell(wrong, error, message):
