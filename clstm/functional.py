@@ -263,8 +263,8 @@ def lstm_backward(
         need_dx: False leaves out the gradient of x, which then is None.
 
     Returns:
-        Grads(x, kernel, recurrent_kernel, bias, h0, c0, peephole, projection, projection_bias);
-        x is 0 at skipped positions.
+        Grads: x, 0 at skipped positions, kernel, recurrent_kernel, bias, h0, c0, and those of the
+        cell's weights that were given.
     """
     if not isinstance(tape, Tape):
         raise TypeError(f"tape: expected what lstm_forward gave, got {type(tape).__name__}")

@@ -8,7 +8,7 @@ from .. import activations
 from .._arrays import fraction, mask_array, positive
 from .._cell import WEIGHTS, check_options, make_cell
 from .._serialize import get, register
-from ..functional import lstm, lstm_backward, lstm_forward
+from ..functional import Packed, lstm, lstm_backward, lstm_forward, pack
 from .base import Array
 from .dropout import dropout_mask
 from .recurrent import Recurrent
@@ -228,6 +228,11 @@ class LSTM(Recurrent):
 
     def _cell_weights(self, arrays: dict[str, Array]) -> dict[str, Array]:
         return {name: arrays[name] for name in WEIGHTS if name in arrays}
+
+    def pack(self) -> Packed:
+        """A handle, as `functional.pack` makes it, that has a copy of this LSTM's weights."""
+        weights = (self.params["kernel"], self.params["recurrent_kernel"], self.params.get("bias"))
+        return pack(*weights, **self._cell, **self._cell_weights(self.params))
 
     def infer(self, inputs: Any, mask: Array | None = None) -> Any:
         return self._run(inputs, False, mask, keep=False)[0]
