@@ -1,6 +1,7 @@
 """The compiled part: C kernels (csrc/) and the Cython modules above them (clstm/_kernels/).
 
-CLSTM_NO_OPENMP=1 builds without OpenMP; CLSTM_DEBUG=1 checks every index of a memoryview.
+CLSTM_NO_OPENMP=1 builds without OpenMP, through which threadpoolctl's limits are read;
+CLSTM_DEBUG=1 checks every index of a memoryview.
 """
 
 import os
@@ -34,7 +35,7 @@ def openmp_flags(compiler):
             command = [*compiler, flag, str(source), "-o", str(Path(folder, "probe"))]
             if subprocess.run(command, capture_output=True).returncode == 0:
                 return [flag]
-    print("clstm: no OpenMP here; the blas backend will use one thread", file=sys.stderr)
+    print("clstm: no OpenMP here; threadpoolctl will not limit its threads", file=sys.stderr)
     return []
 
 
@@ -42,8 +43,9 @@ class BuildKernels(build_ext):
     def build_extensions(self):
         openmp = openmp_flags(self.compiler.compiler)
         for extension in self.extensions:
-            extension.extra_compile_args = [*FLAGS, *openmp, "-pthread"]
-            extension.extra_link_args = [*openmp, "-pthread", "-Wl,-s"]
+            own = openmp if extension.name.endswith("._parallel") else []
+            extension.extra_compile_args = [*FLAGS, *own, "-pthread"]
+            extension.extra_link_args = [*own, "-pthread", "-Wl,-s"]
         super().build_extensions()
 
 

@@ -164,7 +164,7 @@ def show_config() -> str:
         "instruction set": f"{get_isa()} (available: {', '.join(available_isas())})",
         "backend": f"{get_backend()} (available: {', '.join(BACKENDS)})",
         "BLAS": _blas.description(),
-        "OpenMP": f"{openmp}" if openmp else "none: the blas backend uses one thread",
+        "OpenMP": f"{openmp}" if openmp else "none: threadpoolctl sets no limit",
         "threads": str(get_num_threads()),
     }
     return "\n".join(f"{name:<16} {value}" for name, value in rows.items())

@@ -26,10 +26,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWa
 
 @pytest.fixture(autouse=True)
 def two_threads():
-    before = config.get_num_threads()
+    before = config.get_num_threads(), config.get_backend()
     config.set_num_threads(2)
     yield
-    config.set_num_threads(before)
+    config.set_num_threads(before[0])
+    config.set_backend(before[1])
 
 
 def data(rows=64):
@@ -69,13 +70,14 @@ def python(code, **limits):
 
 
 WORK = """
+import clstm
 import numpy as np
 from clstm import functional as F
 rng = np.random.default_rng(0)
 make = lambda *size: rng.normal(size=size).astype(np.float32)
 x, W, U, b, dy = make(16, 40, 64), make(64, 512), make(128, 512), make(512), make(16, 40, 128)
-def work():
-    y, (h, c), tape = F.lstm_forward(x, W, U, b)
+def work(backend=None):
+    y, (h, c), tape = F.lstm_forward(x, W, U, b, backend=backend)
     import hashlib
     results = [y, h, c, *F.lstm_backward(tape, dy)[:6]]
     return hashlib.sha256(b"".join(a.tobytes() for a in results)).hexdigest()
@@ -88,6 +90,18 @@ def threads():
 # --- forks -------------------------------------------------------------------------------------
 
 
+def exit_code(child):
+    """Of a forked child, which may not hang."""
+    end = time.monotonic() + LIMIT
+    while (status := os.waitpid(child, os.WNOHANG))[0] == 0:
+        if time.monotonic() > end:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            pytest.fail("a forked child hangs")
+        time.sleep(0.002)
+    return os.waitstatus_to_exitcode(status[1])
+
+
 def _child(number):
     model = _parent["model"]
     return (predict_and_step(model), len(os.listdir("/proc/self/task")) if sys.platform == "linux"
@@ -97,7 +111,9 @@ def _child(number):
 _parent = {}
 
 
-def test_a_pool_of_forked_processes_works_on_all_threads_as_the_parent_would():
+@pytest.mark.parametrize("backend", ["auto", "blas"])
+def test_a_pool_of_forked_processes_works_on_all_threads_as_the_parent_would(backend):
+    config.set_backend(backend)
     _parent["model"] = model = trained()
     with multiprocessing.get_context("fork").Pool(3, maxtasksperchild=1) as pool:
         results = pool.map_async(_child, range(9), chunksize=1).get(LIMIT)
@@ -120,14 +136,55 @@ def test_forks_of_forks():
                 os._exit(os.waitstatus_to_exitcode(os.waitpid(grandchild, 0)[1]))
         os.write(write, predict[:8])
         os._exit(0)
-    end = time.monotonic() + LIMIT
-    while (status := os.waitpid(child, os.WNOHANG))[0] == 0:
-        if time.monotonic() > end:
-            os.kill(child, signal.SIGKILL)
-            pytest.fail("a forked child hangs")
-        time.sleep(0.002)
-    assert status[1] == 0
+    assert exit_code(child) == 0
     assert os.read(read, 8) == model.predict(data()[0]).tobytes()[:8]
+
+
+def test_a_forked_child_has_as_many_threads_in_blas():
+    """And their number decides the bytes there, so that one thread would give others."""
+    out = python(WORK + """
+import os
+expected = work("blas")
+print(threads(), flush=True)
+child = os.fork()
+if child == 0:
+    same, size = work("blas") == expected, threads()
+    clstm.config.set_num_threads(1)
+    print(same, size, work("blas") == expected, flush=True)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+""")  # fmt: skip
+    assert out.split() == ["4", "True", "4", "False"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_blas_in_a_child_while_another_thread_is_inside_a_call(dtype):
+    rng = np.random.default_rng(0)
+    x, W, U, dy = (rng.normal(size=s).astype(dtype)
+                   for s in ((16, 30, 32), (32, 256), (64, 256), (16, 30, 64)))  # fmt: skip
+
+    def work():
+        y, state, tape = F.lstm_forward(x, W, U, backend="blas")
+        results = [y, *state, *F.lstm_backward(tape, dy)]
+        return [a.tobytes() for a in results if a is not None]
+
+    expected, stop = work(), threading.Event()
+
+    def others():
+        while not stop.is_set():
+            work()
+
+    worker = threading.Thread(target=others)
+    worker.start()
+    try:
+        for _ in range(20):
+            child = os.fork()
+            if child == 0:
+                os._exit(0 if work() == expected else 1)
+            assert exit_code(child) == 0
+    finally:
+        stop.set()
+        worker.join()
 
 
 def test_the_count_of_hangs_and_mismatches():

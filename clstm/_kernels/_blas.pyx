@@ -1,12 +1,10 @@
 """The one door to BLAS: SciPy's, through cython_blas.
 
-OpenBLAS's own threads beside an OpenMP team cost up to ten times the work, and threaded GEMMs that
+OpenBLAS's own threads beside a team of ours cost up to ten times the work, and threaded GEMMs that
 run at the same time gave wrong numbers before OpenBLAS 0.3.33 (its issue 5836). So BLAS works here
 on one thread, called by each thread of our team for a share of its own, inside `with exclusive:`;
 where BLAS is not OpenBLAS it keeps its threads and our team is one thread.
 """
-
-from cython.parallel cimport prange
 
 import ctypes
 import os
@@ -15,7 +13,7 @@ import threading
 from scipy.linalg import cython_blas
 from scipy.linalg.cython_blas cimport dgemm, sgemm
 
-from ._parallel cimport team
+from ._parallel cimport run, team
 
 cdef enum:
     GRAIN = 1 << 20  # multiplications that make a second thread worth waking
@@ -44,33 +42,59 @@ def check_sizes(*sizes: int) -> None:
         raise ValueError(f"the blas backend takes dimensions up to {LARGEST}, got {max(sizes)}")
 
 
+cdef struct Product:
+    size_t itemsize
+    bint transpose_a, transpose_b
+    Py_ssize_t M, N, K, lda, ldb
+    double beta
+    const void *a
+    const void *b
+    void *out
+    int shares
+
+
+cdef void multiply_share(const Product *p, Py_ssize_t share, const real *a) noexcept nogil:
+    """Rows or columns of the product, whichever there are more of: share `share` of p.shares."""
+    cdef const real *b = <const real*>p.b
+    cdef real *out = <real*>p.out
+    cdef real beta = <real>p.beta
+    cdef Py_ssize_t longest = max(p.M, p.N)
+    cdef Py_ssize_t k = longest * share // p.shares, n = longest * (share + 1) // p.shares - k
+    if p.M >= p.N:
+        gemm(p.transpose_a, p.transpose_b, n, p.N, p.K, a + (k if p.transpose_a else k * p.lda),
+             p.lda, b, p.ldb, beta, out + k * p.N, p.N)
+    else:
+        gemm(p.transpose_a, p.transpose_b, p.M, n, p.K, a, p.lda,
+             b + (k * p.ldb if p.transpose_b else k), p.ldb, beta, out + k, p.N)
+
+
+cdef void multiply_body(void *context, int thread, int size) noexcept nogil:
+    cdef const Product *p = <const Product*>context
+    cdef Py_ssize_t share
+    # all shares even where the team is smaller: the shape of a GEMM decides its last bits
+    for share in range(p.shares * thread // size, p.shares * (thread + 1) // size):
+        if p.itemsize == sizeof(float):
+            multiply_share(p, share, <const float*>p.a)
+        else:
+            multiply_share(p, share, <const double*>p.a)
+
+
 def matmul(const real[:, ::1] a, const real[:, ::1] b, real[:, ::1] out,
            bint transpose_a=False, bint transpose_b=False, bint accumulate=False):
     """out = op(a) op(b), or out += with `accumulate`; op transposes where asked."""
-    cdef Py_ssize_t M = out.shape[0], N = out.shape[1], g, m, n, rows, columns
-    cdef Py_ssize_t K = a.shape[0] if transpose_a else a.shape[1]
-    cdef Py_ssize_t lda = a.shape[1], ldb = b.shape[1]
-    cdef real beta = 1 if accumulate else 0
-    check_sizes(M, N, K)
-    if M == 0 or N == 0 or K == 0:
+    cdef Product p
+    p.itemsize, p.transpose_a, p.transpose_b = sizeof(real), transpose_a, transpose_b
+    p.M, p.N, p.K = out.shape[0], out.shape[1], a.shape[0] if transpose_a else a.shape[1]
+    p.lda, p.ldb, p.beta = a.shape[1], b.shape[1], 1 if accumulate else 0
+    check_sizes(p.M, p.N, p.K)
+    if p.M == 0 or p.N == 0 or p.K == 0:
         if not accumulate:
             out[:, :] = 0
         return
-    # each thread has rows or columns of its own, whichever there are more of
-    cdef int size = threads(M * N * K)
+    p.a, p.b, p.out = &a[0, 0], &b[0, 0], &out[0, 0]
+    p.shares = threads(p.M * p.N * p.K)
     with exclusive, nogil:
-        for g in prange(size, num_threads=size, schedule="static"):
-            if M >= N:
-                m = M * g // size
-                rows = M * (g + 1) // size - m
-                gemm(transpose_a, transpose_b, rows, N, K,
-                     &a[0, 0] + (m if transpose_a else m * lda), lda, &b[0, 0], ldb, beta,
-                     &out[0, 0] + m * N, N)
-            else:
-                n = N * g // size
-                columns = N * (g + 1) // size - n
-                gemm(transpose_a, transpose_b, M, columns, K, &a[0, 0], lda,
-                     &b[0, 0] + (n * ldb if transpose_b else n), ldb, beta, &out[0, 0] + n, N)
+        run(multiply_body, &p, p.shares)
 
 
 def _symbol(name, restype, *argtypes):
@@ -97,12 +121,8 @@ def description() -> str:
 cdef bint _single = _set_num_threads is not None
 
 
-cdef bint _forked = False
-
-
 cdef int threads(Py_ssize_t work) noexcept nogil:
-    """One in a forked child, where libgomp would wait for the parent's threads (gcc bug 60035)."""
-    return team(work, GRAIN) if _single and not _forked else 1
+    return team(work, GRAIN) if _single else 1
 
 
 def groups(work: int) -> int:
@@ -130,8 +150,6 @@ class _Exclusive:
         self._lock.release()
 
     def after_fork(self):
-        global _forked
-        _forked = True
         self._lock = threading.Lock()  # a thread that held it does not exist in the child
 
 

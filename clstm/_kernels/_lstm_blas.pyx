@@ -1,22 +1,55 @@
-"""The LSTM of the `blas` backend: one OpenMP team per call, each thread with rows of its own.
+"""The LSTM of the `blas` backend: one team per call, each thread with rows of its own.
 
 A thread runs all steps of its group of rows (clstm/_steps.py) by itself: a GEMM of BLAS and the
 gates' kernel for each step, no barrier. Packed rows p of group g are starts[g] .. starts[g+1] - 1;
 index[p] is the place of packed row p in x and y. N packed rows, S steps, G groups, B batch rows.
+The groups alone decide the bits: a smaller team works them off one after the other.
 """
 
-from cython.parallel cimport prange
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
 from ._blas cimport gemm
 from ._dispatch cimport clstm_kernels, kernels, real
+from ._parallel cimport run
 
 from ._blas import check_sizes, exclusive, groups
 
 cdef enum:
     STRETCH = 1 << 16  # gates that inference projects at a time: they stay in the core's cache
+
+
+cdef struct Run:  # arrays as `forward` and `backward` say
+    size_t itemsize
+    Py_ssize_t I, H, N, S, G
+    const Py_ssize_t *rows
+    const Py_ssize_t *starts
+    const Py_ssize_t *counts
+    const Py_ssize_t *index
+    bint in_place, keep
+    Py_ssize_t room  # packed rows of a group whose gates are held at a time
+    const void *x
+    const void *kernel
+    const void *recurrent_kernel
+    const void *bias
+    const void *recurrent_mask
+    void *h
+    void *c
+    void *y
+    void *xs
+    void *hs
+    void *cs
+    void *gates
+    const void *c0
+    const void *dy
+    void *dh
+    void *dc
+    void *dxs  # (N, I): gradient of the packed inputs, or NULL
+    void *dx
+    void *d_kernel
+    void *d_recurrent_kernel
+    void *d_bias
 
 
 cdef void _multiply(real *a, const real *b, Py_ssize_t n) noexcept nogil:
@@ -27,22 +60,29 @@ cdef void _multiply(real *a, const real *b, Py_ssize_t n) noexcept nogil:
             a[k] *= b[k]
 
 
-cdef void _forward_group(
-    Py_ssize_t I, Py_ssize_t H, Py_ssize_t S, const Py_ssize_t *counts, const Py_ssize_t *index,
-    const real *x, const real *kernel, const real *recurrent_kernel, const real *bias,
-    const real *recurrent_mask, real *h, real *c, real *y, Py_ssize_t room, bint in_place,
-    bint keep, real *xs, real *hs, real *cs, real *gates,
-) noexcept nogil:
-    """All steps of one group; the pointers are at the group's first row, packed row or index.
-
-    room: packed rows that gates (room, 4H) holds; with `keep` that is all of them.
-    """
+cdef void _forward_group(const Run *r, Py_ssize_t g, const real *x) noexcept nogil:
+    """All steps of group g."""
     cdef const clstm_kernels *table = kernels(sizeof(real))
+    cdef Py_ssize_t I = r.I, H = r.H, S = r.S, row = r.rows[g]
+    cdef Py_ssize_t place = r.starts[g] if r.keep else g * r.room
+    cdef Py_ssize_t state = r.starts[g] if r.keep else row
+    cdef const Py_ssize_t *counts = r.counts + g * S
+    cdef const Py_ssize_t *index = r.index + r.starts[g]
+    cdef const real *kernel = <const real*>r.kernel
+    cdef const real *recurrent_kernel = <const real*>r.recurrent_kernel
+    cdef const real *recurrent_mask = NULL
+    cdef real *h = <real*>r.h + row * H
+    cdef real *c = <real*>r.c + row * H
+    cdef real *y = <real*>r.y
+    cdef real *xs
+    cdef real *gates = <real*>r.gates + place * 4 * H
     cdef const real *cell_before = c
-    cdef real *cell = cs
-    cdef real *hidden = hs
+    cdef real *cell = <real*>r.cs + state * H
+    cdef real *hidden = <real*>r.hs + state * H
     cdef real *gate
-    cdef Py_ssize_t s = 0, end, n, rows, begin = 0, ahead, r
+    cdef Py_ssize_t s = 0, end, n, rows, begin = 0, ahead, k
+    if r.recurrent_mask != NULL:
+        recurrent_mask = <const real*>r.recurrent_mask + row * H
     if S == 0 or counts[0] == 0:
         return
     memcpy(hidden, h, counts[0] * H * sizeof(real))
@@ -50,24 +90,25 @@ cdef void _forward_group(
     while s < S and counts[s] > 0:
         # a stretch of steps s .. end whose gates have room: their projection is one GEMM
         end, rows = s, 0
-        while end < S and rows + counts[end] <= room:
+        while end < S and rows + counts[end] <= r.room:
             rows += counts[end]
             end += 1
-        if in_place:
-            xs = <real*>x + begin * I
+        if r.in_place:
+            xs = <real*>x + (r.starts[g] + begin) * I
         else:
-            for r in range(rows):
-                memcpy(xs + r * I, x + index[begin + r] * I, I * sizeof(real))
+            xs = <real*>r.xs + place * I
+            for k in range(rows):
+                memcpy(xs + k * I, x + index[begin + k] * I, I * sizeof(real))
         gemm(False, False, rows, 4 * H, I, xs, I, kernel, 4 * H, <real>0, gates, 4 * H)
         gate = gates
         while s < end:
             n = counts[s]
             gemm(False, False, n, 4 * H, H, hidden, H, recurrent_kernel, 4 * H, <real>1, gate,
                  4 * H)
-            for r in range(n):
-                table.cell_forward(H, gate + r * 4 * H, bias, cell_before + r * H, cell + r * H,
-                                   h + r * H)
-                memcpy(y + index[begin + r] * H, h + r * H, H * sizeof(real))
+            for k in range(n):
+                table.cell_forward(H, gate + k * 4 * H, r.bias, cell_before + k * H, cell + k * H,
+                                   h + k * H)
+                memcpy(y + index[begin + k] * H, h + k * H, H * sizeof(real))
             s += 1
             begin += n
             gate += n * 4 * H
@@ -75,41 +116,90 @@ cdef void _forward_group(
             ahead = counts[s] if s < S else 0
             memcpy(c + ahead * H, cell + ahead * H, (n - ahead) * H * sizeof(real))
             cell_before = cell
-            if keep:
+            if r.keep:
                 hidden += n * H
                 cell += n * H
             memcpy(hidden, h, ahead * H * sizeof(real))
             _multiply(hidden, recurrent_mask, ahead * H)
 
 
-cdef void _backward_group(
-    Py_ssize_t I, Py_ssize_t H, Py_ssize_t S, const Py_ssize_t *counts, const Py_ssize_t *index,
-    Py_ssize_t N, const real *kernel, const real *recurrent_kernel, const real *recurrent_mask,
-    const real *cs, const real *c0, real *gates, const real *dy, real *dh, real *dc, real *dxs,
-) noexcept nogil:
-    """gates (N, 4H) to dz and dh, dc to the initial state's, from the last step to the first.
+cdef void forward_body(void *context, int thread, int size) noexcept nogil:
+    cdef const Run *r = <const Run*>context
+    cdef Py_ssize_t g
+    for g in range(r.G * thread // size, r.G * (thread + 1) // size):
+        if r.itemsize == sizeof(float):
+            _forward_group(r, g, <const float*>r.x)
+        else:
+            _forward_group(r, g, <const double*>r.x)
 
-    dxs (N, I) or NULL: gradient of the packed inputs.
-    """
+
+cdef void _backward_group(const Run *r, Py_ssize_t g, const real *c0) noexcept nogil:
+    """gates of group g to dz and dh, dc to the initial state's, from the last step to the first."""
     cdef const clstm_kernels *table = kernels(sizeof(real))
+    cdef Py_ssize_t I = r.I, H = r.H, row = r.rows[g], start = r.starts[g]
+    cdef Py_ssize_t N = r.starts[g + 1] - start
+    cdef const Py_ssize_t *counts = r.counts + g * r.S
+    cdef const Py_ssize_t *index = r.index + start
+    cdef const real *recurrent_mask = NULL
+    cdef const real *cs = <const real*>r.cs + start * H
+    cdef real *gates = <real*>r.gates + start * 4 * H
+    cdef real *dh = <real*>r.dh + row * H
+    cdef real *dc = <real*>r.dc + row * H
+    cdef real *dxs
     cdef const real *before
     cdef const real *output
-    cdef Py_ssize_t s, n, r, p = N
-    for s in range(S - 1, -1, -1):
+    cdef Py_ssize_t s, n, k, p = N
+    if r.recurrent_mask != NULL:
+        recurrent_mask = <const real*>r.recurrent_mask + row * H
+    for s in range(r.S - 1, -1, -1):
         n = counts[s]
         p -= n
-        before = cs + (p - counts[s - 1]) * H if s > 0 else c0
+        before = cs + (p - counts[s - 1]) * H if s > 0 else c0 + row * H
         output = NULL
-        for r in range(n):
-            if dy != NULL:
-                output = dy + index[p + r] * H
-            table.cell_backward(H, gates + (p + r) * 4 * H, before + r * H, cs + (p + r) * H,
-                                dh + r * H, output, dc + r * H)
-        gemm(False, True, n, H, 4 * H, gates + p * 4 * H, 4 * H, recurrent_kernel, 4 * H,
-             <real>0, dh, H)
+        for k in range(n):
+            if r.dy != NULL:
+                output = <const real*>r.dy + index[p + k] * H
+            table.cell_backward(H, gates + (p + k) * 4 * H, before + k * H, cs + (p + k) * H,
+                                dh + k * H, output, dc + k * H)
+        gemm(False, True, n, H, 4 * H, gates + p * 4 * H, 4 * H, <const real*>r.recurrent_kernel,
+             4 * H, <real>0, dh, H)
         _multiply(dh, recurrent_mask, n * H)
-    if dxs != NULL:
-        gemm(False, True, N, I, 4 * H, gates, 4 * H, kernel, 4 * H, <real>0, dxs, I)
+    if r.dxs != NULL:
+        dxs = <real*>r.dxs + start * I
+        gemm(False, True, N, I, 4 * H, gates, 4 * H, <const real*>r.kernel, 4 * H, <real>0, dxs, I)
+        for k in range(0 if r.in_place else N):
+            memcpy(<real*>r.dx + index[k] * I, dxs + k * I, I * sizeof(real))
+
+
+cdef void backward_body(void *context, int thread, int size) noexcept nogil:
+    cdef const Run *r = <const Run*>context
+    cdef Py_ssize_t g
+    for g in range(r.G * thread // size, r.G * (thread + 1) // size):
+        if r.itemsize == sizeof(float):
+            _backward_group(r, g, <const float*>r.c0)
+        else:
+            _backward_group(r, g, <const double*>r.c0)
+
+
+cdef void _weights_share(const Run *r, Py_ssize_t g, const real *gates) noexcept nogil:
+    """The weights' gradients from all rows: columns g of G."""
+    cdef Py_ssize_t I = r.I, H = r.H, a = 4 * H * g // r.G, width = 4 * H * (g + 1) // r.G - a
+    gemm(True, False, I, width, r.N, <const real*>r.xs, I, gates + a, 4 * H,
+         <real>1, <real*>r.d_kernel + a, 4 * H)
+    gemm(True, False, H, width, r.N, <const real*>r.hs, H, gates + a, 4 * H,
+         <real>1, <real*>r.d_recurrent_kernel + a, 4 * H)
+    if r.d_bias != NULL and width > 0:
+        kernels(sizeof(real)).column_sums(r.N, width, gates + a, 4 * H, <real*>r.d_bias + a)
+
+
+cdef void weights_body(void *context, int thread, int size) noexcept nogil:
+    cdef const Run *r = <const Run*>context
+    cdef Py_ssize_t g
+    for g in range(r.G * thread // size, r.G * (thread + 1) // size):
+        if r.itemsize == sizeof(float):
+            _weights_share(r, g, <const float*>r.gates)
+        else:
+            _weights_share(r, g, <const double*>r.gates)
 
 
 def forward(const real[:, ::1] x, const real[:, ::1] kernel, const real[:, ::1] recurrent_kernel,
@@ -125,37 +215,33 @@ def forward(const real[:, ::1] x, const real[:, ::1] kernel, const real[:, ::1] 
     Returns, if `keep`, what `backward` needs: xs (N, I) and hs (N, H) that each step read, its
     cells cs (N, H) and activations gates (N, 4H).
     """
-    cdef Py_ssize_t I = x.shape[1], H = recurrent_kernel.shape[0], B = h.shape[0]
-    cdef Py_ssize_t N = index.shape[0], S = counts.shape[1], G = counts.shape[0], g
-    check_sizes(N, 4 * H, I)
+    cdef Run r
+    memset(&r, 0, sizeof(r))
+    cdef Py_ssize_t B = h.shape[0]
+    r.itemsize, r.in_place, r.keep = sizeof(real), in_place, keep
+    r.I, r.H, r.N = x.shape[1], recurrent_kernel.shape[0], index.shape[0]
+    r.G, r.S = counts.shape[0], counts.shape[1]
+    check_sizes(r.N, 4 * r.H, r.I)
+    r.room = r.N if keep else max(B, STRETCH // (4 * r.H))
     dtype = np.float32 if real is float else np.float64
-    # packed rows of a group whose gates are held at a time, and the place of group g's
-    cdef Py_ssize_t room = N if keep else max(B, STRETCH // (4 * H))
-    gates_array = np.empty((N if keep else G * room, 4 * H), dtype)
-    xs_array = np.asarray(x) if in_place else np.empty((gates_array.shape[0], I), dtype)
-    hs_array = np.empty((N if keep else B, H), dtype)
-    cs_array = np.empty((N if keep else B, H), dtype)
-    if N == 0:
+    gates_array = np.empty((r.N if keep else r.G * r.room, 4 * r.H), dtype)
+    xs_array = np.asarray(x) if in_place else np.empty((gates_array.shape[0], r.I), dtype)
+    hs_array = np.empty((r.N if keep else B, r.H), dtype)
+    cs_array = np.empty((r.N if keep else B, r.H), dtype)
+    if r.N == 0:
         return xs_array, hs_array, cs_array, gates_array
     cdef real[:, ::1] gates = gates_array, hs = hs_array, cs = cs_array
     cdef const real[:, ::1] xs = xs_array
-    cdef const real *bias_pointer = NULL
-    cdef const real *mask_pointer = NULL
-    cdef Py_ssize_t place, state
+    r.rows, r.starts, r.counts, r.index = &rows[0], &starts[0], &counts[0, 0], &index[0]
+    r.x, r.kernel, r.recurrent_kernel = &x[0, 0], &kernel[0, 0], &recurrent_kernel[0, 0]
     if bias is not None:
-        bias_pointer = &bias[0]
+        r.bias = &bias[0]
+    if recurrent_mask is not None:
+        r.recurrent_mask = &recurrent_mask[0, 0]
+    r.h, r.c, r.y = &h[0, 0], &c[0, 0], &y[0, 0]
+    r.xs, r.hs, r.cs, r.gates = <void*>&xs[0, 0], &hs[0, 0], &cs[0, 0], &gates[0, 0]
     with exclusive, nogil:
-        for g in prange(G, num_threads=<int>G, schedule="static"):
-            place = starts[g] if keep else g * room
-            state = starts[g] if keep else rows[g]
-            _forward_group(
-                I, H, S, &counts[g, 0], &index[0] + starts[g],
-                &x[0, 0] + starts[g] * I if in_place else &x[0, 0], &kernel[0, 0],
-                &recurrent_kernel[0, 0], bias_pointer,
-                mask_pointer if recurrent_mask is None else &recurrent_mask[0, 0] + rows[g] * H,
-                &h[0, 0] + rows[g] * H, &c[0, 0] + rows[g] * H, &y[0, 0], room, in_place, keep,
-                <real*>&xs[0, 0] + place * I, &hs[0, 0] + state * H, &cs[0, 0] + state * H,
-                &gates[0, 0] + place * 4 * H)
+        run(forward_body, &r, <int>r.G)
     return xs_array, hs_array, cs_array, gates_array
 
 
@@ -174,41 +260,29 @@ def backward(const real[:, ::1] xs, const real[:, ::1] hs, const real[:, ::1] cs
     d_recurrent_kernel (H, 4H) and d_bias (4H) or None are added to; dx (positions, I) or None: the
     valid positions are written.
     """
-    cdef Py_ssize_t I = kernel.shape[0], H = recurrent_kernel.shape[0]
-    cdef Py_ssize_t N = index.shape[0], S = counts.shape[1], G = counts.shape[0], g, p, a, width
-    if N == 0:
+    cdef Run r
+    memset(&r, 0, sizeof(r))
+    r.itemsize, r.in_place = sizeof(real), in_place
+    r.I, r.H, r.N = kernel.shape[0], recurrent_kernel.shape[0], index.shape[0]
+    r.G, r.S = counts.shape[0], counts.shape[1]
+    if r.N == 0:
         return
-    cdef const clstm_kernels *table = kernels(sizeof(real))
-    cdef int size = <int>min(G, <Py_ssize_t>groups(N * 8 * H * (I + H)))  # one in a forked child
-    cdef const real *null = NULL
-    cdef const real *dy_pointer = NULL
-    cdef real *dxs = NULL
+    cdef int size = <int>min(r.G, <Py_ssize_t>groups(r.N * 8 * r.H * (r.I + r.H)))
     cdef real[:, ::1] packed
+    r.rows, r.starts, r.counts, r.index = &rows[0], &starts[0], &counts[0, 0], &index[0]
+    r.kernel, r.recurrent_kernel = &kernel[0, 0], &recurrent_kernel[0, 0]
+    if recurrent_mask is not None:
+        r.recurrent_mask = &recurrent_mask[0, 0]
+    r.xs, r.hs, r.cs = <void*>&xs[0, 0], <void*>&hs[0, 0], <void*>&cs[0, 0]
+    r.gates, r.c0, r.dh, r.dc = &gates[0, 0], &c0[0, 0], &dh[0, 0], &dc[0, 0]
     if dy is not None:
-        dy_pointer = &dy[0, 0]
+        r.dy = &dy[0, 0]
     if dx is not None:
-        packed = dx if in_place else np.empty((N, I), np.float32 if real is float else np.float64)
-        dxs = &packed[0, 0]
-
+        packed = dx if in_place else np.empty((r.N, r.I), np.asarray(dx).dtype)
+        r.dxs, r.dx = &packed[0, 0], &dx[0, 0]
+    r.d_kernel, r.d_recurrent_kernel = &d_kernel[0, 0], &d_recurrent_kernel[0, 0]
+    if d_bias is not None:
+        r.d_bias = &d_bias[0]
     with exclusive, nogil:
-        for g in prange(G, num_threads=size, schedule="static"):
-            _backward_group(
-                I, H, S, &counts[g, 0], &index[0] + starts[g], starts[g + 1] - starts[g],
-                &kernel[0, 0], &recurrent_kernel[0, 0],
-                null if recurrent_mask is None else &recurrent_mask[0, 0] + rows[g] * H,
-                &cs[0, 0] + starts[g] * H, &c0[0, 0] + rows[g] * H,
-                &gates[0, 0] + starts[g] * 4 * H, dy_pointer, &dh[0, 0] + rows[g] * H,
-                &dc[0, 0] + rows[g] * H, NULL if dxs == NULL else dxs + starts[g] * I)
-        # the weights' gradients: each thread has columns of its own
-        for g in prange(G, num_threads=size, schedule="static"):
-            a = 4 * H * g // G
-            width = 4 * H * (g + 1) // G - a
-            gemm(True, False, I, width, N, &xs[0, 0], I, &gates[0, 0] + a, 4 * H,
-                 <real>1, &d_kernel[0, 0] + a, 4 * H)
-            gemm(True, False, H, width, N, &hs[0, 0], H, &gates[0, 0] + a, 4 * H,
-                 <real>1, &d_recurrent_kernel[0, 0] + a, 4 * H)
-            if d_bias is not None and width > 0:
-                table.column_sums(N, width, &gates[0, 0] + a, 4 * H, &d_bias[0] + a)
-        if dxs != NULL and not in_place:
-            for p in prange(N, num_threads=size, schedule="static"):
-                memcpy(&dx[0, 0] + index[p] * I, dxs + p * I, I * sizeof(real))
+        run(backward_body, &r, size)
+        run(weights_body, &r, size)

@@ -1,4 +1,9 @@
-"""Teams of threads: how many, and how they start."""
+"""Teams of threads: how many, and how they start.
+
+The teams are our own (team.h). OpenMP is linked here, where the compiler has it, for one number
+alone: threadpoolctl finds libraries by their file names and sets the limits of those it knows, so a
+`threadpool_limits` can only reach us through a runtime of its list.
+"""
 
 cdef extern from "Python.h":
     const Py_ssize_t PY_SSIZE_T_MAX
