@@ -104,7 +104,7 @@ def make_cell(
         cell_norm = float_array("cell_norm", cell_norm, dtype)
         check_shape("cell_norm", cell_norm, (2, units))
     phi = activations.get(activation)
-    return Cell(
+    cell = Cell(
         phi,
         activations.get(recurrent_activation),
         phi if cell_activation is None else activations.get(cell_activation),
@@ -118,8 +118,9 @@ def make_cell(
         layer_norm,
         norm_gain,
         cell_norm,
-        float(norm_epsilon),
+        PLAIN.norm_epsilon if layer_norm is None else float(norm_epsilon),
     )
+    return PLAIN if all(a is b for a, b in zip(cell, PLAIN, strict=True)) else cell
 
 
 def check_options(projected: bool, **options: Any) -> None:
@@ -127,8 +128,8 @@ def check_options(projected: bool, **options: Any) -> None:
     for name in ("cell_clip", "preactivation_clip", "proj_clip"):
         _clip(name, options.get(name))
     for name in ("proj_clip", "projection_bias"):
-        if options.get(name) is not None and not projected:
-            raise ValueError(f"{name}: expected None without a projection, got {options[name]!r}")
+        if (value := options.get(name)) is not None and not projected:
+            raise ValueError(f"{name}: expected None without a projection, got {_shown(value)}")
     layer_norm = options.get("layer_norm")
     if layer_norm is not None and not (
         isinstance(layer_norm, str) and layer_norm in ("gate", "joint")
@@ -136,9 +137,12 @@ def check_options(projected: bool, **options: Any) -> None:
         raise ValueError(f"layer_norm: expected None, 'gate' or 'joint', got {layer_norm!r}")
     for name in ("norm_gain", "cell_norm"):
         if (value := options.get(name)) is not None and layer_norm is None:
-            got = f"shape {value.shape}" if isinstance(value, np.ndarray) else repr(value)
-            raise ValueError(f"{name}: expected None without layer_norm, got {got}")
+            raise ValueError(f"{name}: expected None without layer_norm, got {_shown(value)}")
     number("norm_epsilon", options.get("norm_epsilon", 1e-5), above=0)
+
+
+def _shown(value: Any) -> str:
+    return f"shape {value.shape}" if isinstance(value, np.ndarray) else repr(value)
 
 
 def _clip(name: str, value: Any) -> float | None:

@@ -103,6 +103,8 @@ def supports(cell: Cell) -> bool:
 
 def _activation(phi: activations.Activation) -> tuple[str, float, float, float, float] | None:
     """(kind, alpha, beta, least, most) as `CellOptions` takes them; None: no kernel knows it."""
+    if not activations.is_known(phi):
+        return None
     if phi.name in ("tanh", "sigmoid", "softsign"):
         return phi.name, 0, 0, 0, 0
     alpha, beta = phi.parameters if len(phi.parameters) == 2 else (1, 0)
@@ -205,7 +207,7 @@ def lstm_backward(
             for part, h, c in reversed(saved.segments):
                 kept = _forward(saved, part, h.copy(), c.copy(), panels, keep=True)
                 _backward(saved, part, h, kept, dy, dh, dc, sums, dx, d_peephole)
-        except MemoryError:  # of a later segment
+        except BaseException:  # no memory for a later segment, or Ctrl-C
             for d, old in zip(sums, before, strict=True):
                 if d is not None:
                     d[...] = old

@@ -28,8 +28,9 @@ class Steps(NamedTuple):
     full: bool  # every position is valid
     # with resets a row is what lies between two of them, and knows nothing of the others:
     owner: np.ndarray | None = None  # (R,) the batch row of each
-    first: np.ndarray | None = None  # (B,) the one that begins with the batch row's initial state
-    last: np.ndarray | None = None  # (B,) the one that ends with its final state
+    # and (B,) its place in packed order:
+    first: np.ndarray | None = None  # of the one that begins with the batch row's initial state
+    last: np.ndarray | None = None  # of the one that ends with its final state
 
 
 def plan(batch: int, time: int, mask: np.ndarray | None, reverse: bool, time_major: bool,
@@ -61,12 +62,17 @@ def plan(batch: int, time: int, mask: np.ndarray | None, reverse: bool, time_maj
     if reverse:
         step = np.repeat(lengths, lengths) - 1 - step
     within, group = np.divmod(slot[row], groups)
+    members = [longest_first[g::groups] for g in range(groups)]
+    order = np.concatenate(members)
+    if resets is not None:
+        packed = np.empty_like(order)
+        packed[order] = np.arange(len(order))
+        first, last = packed[first], packed[last]
     longest = int(lengths.max(initial=0))
     counts = np.bincount(group * longest + step, minlength=groups * longest)
     counts = counts.reshape(groups, longest)
-    members = [longest_first[g::groups] for g in range(groups)]
     return Steps(
-        order=np.concatenate(members),
+        order=order,
         rows=np.cumsum([0, *map(len, members)]),
         starts=np.concatenate([[0], np.cumsum(counts.sum(axis=1))]),
         counts=counts,
@@ -121,11 +127,11 @@ _cached_full = functools.lru_cache(maxsize=256)(_full)
 
 
 def rows(array: np.ndarray, steps: Steps, at: np.ndarray | None = None) -> np.ndarray:
-    """A copy of `array` (B, ...) in packed order; with resets at rows `at`, and 0 elsewhere."""
+    """A copy of `array` (B, ...) in packed order; with resets at the places `at`, else 0."""
     if at is not None:
-        cut = np.zeros((len(steps.order), *array.shape[1:]), array.dtype)
-        cut[at] = array
-        array = cut
+        packed = np.zeros((len(steps.order), *array.shape[1:]), array.dtype)
+        packed[at] = array
+        return packed
     return array.copy() if steps.order is None else array[steps.order]
 
 
@@ -137,13 +143,11 @@ def shared_rows(array: np.ndarray, steps: Steps) -> np.ndarray:
 def unrows(array: np.ndarray, steps: Steps, out: np.ndarray, at: np.ndarray | None = None
            ) -> np.ndarray:  # fmt: skip
     """`array` back in the batch's order, in `out` if its rows have to move; with resets those at
-    rows `at`."""
+    the places `at`. Takes no memory."""
     if steps.order is None:
         return array
     if at is None:
         out[steps.order] = array
     else:
-        place = np.empty_like(steps.order)
-        place[steps.order] = np.arange(len(place))
-        out[...] = array[place[at]]
+        np.take(array, at, axis=0, out=out, mode="clip")  # which needs no buffer
     return out

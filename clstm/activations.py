@@ -184,6 +184,13 @@ _ACTIVATIONS = {name: _elementwise(name) for name in _ELEMENTWISE} | {
         lambda dy, x, y: dy - np.exp(y) * dy.sum(axis=-1, keepdims=True),
     ),
 }
+
+
+def is_known(activation: Activation) -> bool:
+    """Whether it is one of this file's, not somebody's own by the same name."""
+    return bool(activation.parameters) or _ACTIVATIONS.get(activation.name) is activation
+
+
 _ALIASES = {"swish": "silu", "hard_swish": "hard_silu"}
 
 

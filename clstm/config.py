@@ -35,8 +35,8 @@ def cgroup_quota(proc: Path = Path("/proc/self")) -> float:
     """
     least = math.inf
     try:
-        groups = [line.split(":", 2) for line in (proc / "cgroup").read_text().splitlines()]
-        mounts = (proc / "mountinfo").read_text().splitlines()
+        groups = [line.split(":", 2) for line in _lines(proc / "cgroup")]
+        mounts = _lines(proc / "mountinfo")
     except OSError:
         return least
     for mount in mounts:
@@ -55,6 +55,10 @@ def cgroup_quota(proc: Path = Path("/proc/self")) -> float:
             for folder in (below, *below.parents):
                 least = min(least, _quota(Path(point, folder)))
     return least
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(errors="surrogateescape").splitlines()  # folders may have any name
 
 
 def _quota(cgroup: Path) -> float:

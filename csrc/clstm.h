@@ -70,7 +70,7 @@ typedef struct clstm_step {
     const ptrdiff_t *x_index;
     ptrdiff_t x_row, x_depth;
     const float *x_panel, *bias;
-    float *gates;        /* (rows, 64) out: the activations i f g o; NULL: not kept */
+    float *gates;        /* (rows, 64) out: the activations i f g o; NULL beside x: not kept */
     const float *c_prev; /* (rows, 16) */
     float *c;            /* (rows, 16) out; may be c_prev */
     const float *mask;   /* (rows, h_row) factors of h on its way to the next step, or NULL */

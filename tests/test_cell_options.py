@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from clstm import config
+from clstm import activations, config
 from clstm import functional as F
 from clstm._cell import WEIGHTS
 
@@ -283,5 +283,54 @@ def test_wrong_options_are_refused(wrong, message):
 
 def test_an_unknown_option_is_refused():
     _, arguments, keywords = problem(17, "coupled")
-    with pytest.raises(TypeError, match="unexpected keyword arguments: peepholes"):
+    with pytest.raises(TypeError, match="peepholes: expected one of activation, "):
         F.lstm(*arguments, **keywords, peepholes=True)
+
+
+def test_options_that_say_what_is_plain_anyway_are_the_plain_cell():
+    _, arguments, keywords = problem(19, "coupled", np.float64)
+    del keywords["coupled_input_forget"]
+    spelled = {"activation": "tanh", "cell_activation": "tanh", "cell_clip": 0, "projection": None,
+               "norm_epsilon": 1e-3}  # fmt: skip
+    wanted, _ = run(arguments, keywords, "blas")
+    got, _ = run(arguments, keywords | spelled, "blas")
+    assert got.keys() == wanted.keys()
+    assert all(got[key].tobytes() == wanted[key].tobytes() for key in wanted)
+
+
+def test_without_a_projection_the_recurrent_kernel_is_square():
+    x, kernel, recurrent = (np.zeros(s, np.float32) for s in ((2, 5, 3), (3, 16), (8, 16)))
+    for call in (F.lstm, F.lstm_forward):
+        with pytest.raises(ValueError, match=r"recurrent_kernel: expected shape \(H, 4H\)"):
+            call(x, kernel, recurrent, projection=None)
+    with pytest.raises(ValueError, match=r"recurrent_kernel: expected shape \(H, 4H\)"):
+        F.pack(kernel, recurrent, projection=None)
+    with pytest.raises(ValueError, match="with at least one unit"):
+        F.lstm(x, kernel[:, :0], recurrent[:, :0], projection=np.zeros((0, 8)))
+
+
+@pytest.mark.parametrize(
+    "into_cell", [{"peephole": np.zeros((3, H)), "foo": np.zeros(1)}, {}, [1], {"peephole": None}]
+)
+def test_targets_of_the_cell_are_checked_before_anything_changes(into_cell):
+    _, arguments, keywords = problem(23, "peephole", np.float32)
+    y, _, tape = F.lstm_forward(*arguments, **keywords)
+    into = [np.zeros_like(w) for w in arguments[1:]]
+    with pytest.raises(ValueError, match="into_cell"):
+        F.lstm_backward(tape, np.ones_like(y), into=into, into_cell=into_cell)
+    assert not any(a.any() for a in into)
+    F.lstm_backward(tape, np.ones_like(y), into=into)  # the tape is still whole
+    assert all(a.any() for a in into)
+
+
+def test_targets_of_a_cell_without_weights_are_refused():
+    x, kernel, recurrent = (np.ones(s, np.float32) for s in ((2, 5, 3), (3, 16), (4, 16)))
+    y, _, tape = F.lstm_forward(x, kernel, recurrent, cell_clip=1.0)
+    with pytest.raises(ValueError, match=r"into_cell: expected a dict of \[\], got \['peephole'\]"):
+        F.lstm_backward(tape, y, into_cell={"peephole": np.zeros((3, 4), np.float32)})
+
+
+def test_an_activation_of_ones_own_is_computed_whatever_its_name():
+    nothing = activations.Activation("tanh", np.zeros_like, lambda d, x, y: np.zeros_like(d))
+    x, kernel, recurrent = (np.ones(s, np.float32) for s in ((2, 5, 3), (3, 16), (4, 16)))
+    assert not F.lstm(x, kernel, recurrent, activation=nothing)[0].any()

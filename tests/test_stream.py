@@ -81,7 +81,7 @@ def test_the_weights_are_those_of_the_time_it_was_made():
 
 def test_wrong_uses():
     stream = model().stream(3)
-    with pytest.raises(ValueError, match=r"x: expected shape \(3, features\), got \(2, 4\)"):
+    with pytest.raises(ValueError, match=r"x: expected shape \(3, 4\), got \(2, 4\)"):
         stream.step(np.zeros((2, 4)))
     with pytest.raises(ValueError, match="state: expected 2 pairs"):
         stream.state = []

@@ -41,7 +41,7 @@ class BinaryCrossentropy(_Crossentropy):
     def _terms(self, t: Array, p: Array) -> tuple[Array, Array]:
         if self.from_logits:
             return self._logit_terms(t, p)
-        values, d = np.empty_like(p), np.empty_like(p)
+        values, d = np.empty(p.shape, p.dtype), np.empty(p.shape, p.dtype)
         flat = [a.reshape(-1) for a in (t, p, values, d)]
         if not _pointwise.binary_crossentropy(*flat, self.label_smoothing, EPSILON):
             _require_probabilities(t)

@@ -93,7 +93,7 @@ class Sequential(Model):
         Raises ValueError: the model is not built, or a layer does not read step by step.
         """
         self._require_built()
-        return Stream(self.layers, batch_size)
+        return Stream(self.layers, self.inputs[0].shape[2:], batch_size)
 
     def _output_names(self) -> list[str]:
         if self.built:

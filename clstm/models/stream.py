@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import check_shape, float_array, numbers, positive
+from .._run import pair
 from ..functional import Packed
 from ..layers import (
     LSTM,
@@ -32,8 +33,9 @@ class Stream:
     the model's for the sequence of these steps.
     """
 
-    def __init__(self, layers: Sequence[Layer], batch_size: int):
+    def __init__(self, layers: Sequence[Layer], features: tuple[int, ...], batch_size: int):
         self.batch_size = positive("batch_size", batch_size)
+        self._features = features  # of one step of the inputs; () for an Embedding
         self._parts: list[Layer | Packed] = []
         self._states: list[State] = []
         for layer in layers:
@@ -53,9 +55,7 @@ class Stream:
     def step(self, x: Any) -> Array:
         """The output (B, ...) after the next step, x: (B, features), or (B,) for an Embedding."""
         y = numbers("x", x)
-        if len(y) != self.batch_size or y.ndim != (1 if self._reads_numbers else 2):
-            shape = "" if self._reads_numbers else ", features"
-            raise ValueError(f"x: expected shape ({self.batch_size}{shape}), got {y.shape}")
+        check_shape("x", y, (self.batch_size, *self._features))
         y = y[:, None]
         states = []
         for part in self._parts:
@@ -66,10 +66,6 @@ class Stream:
                 y = part.infer(y)
         self._states = states
         return y[:, 0]
-
-    @property
-    def _reads_numbers(self) -> bool:
-        return isinstance(self._parts[0], Embedding)
 
     def reset(self, rows: Any = None) -> None:
         """Set the state of all rows, or of those of `rows`, an index, to 0: a new sequence."""
@@ -90,11 +86,12 @@ class Stream:
         if len(states) != len(self._states):
             raise ValueError(f"state: expected {len(self._states)} pairs (h, c), got {len(states)}")
         new = []
-        for k, (state, old) in enumerate(zip(states, self._states, strict=True)):
-            pair = [float_array(f"state[{k}]", a, o.dtype) for a, o in zip(state, old, strict=True)]
-            for array, o in zip(pair, old, strict=True):
-                check_shape(f"state[{k}]", array, o.shape)
-            new.append((pair[0].copy(), pair[1].copy()))
+        for k, (given, old) in enumerate(zip(states, self._states, strict=True)):
+            arrays = []
+            for value, o in zip(pair(f"state[{k}]", given), old, strict=True):
+                arrays.append(float_array(f"state[{k}]", value, o.dtype).copy())
+                check_shape(f"state[{k}]", arrays[-1], o.shape)
+            new.append((arrays[0], arrays[1]))
         self._states = new
 
 

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from typing import Any
+
+from . import _native_backend, config
+from ._cell import PLAIN, Cell
+from ._kernels._packed import PackedWeights
+from ._run import SHORT_WAY, Array, State, Weights, backend_module, prepare, run
+
+
+class Packed:
+    """Weights that are checked and laid out once, for serving: `pack(...)` makes one.
+
+    Immutable, and safe to share among threads. Calling it is `lstm` without the weights.
+    """
+
+    def __init__(self, weights: Weights, cell: Cell):
+        self._weights = weights
+        self._cell = cell
+        self._packed = None
+        if backend_module("auto", weights.kernel.dtype, cell) is _native_backend:
+            self._packed = PackedWeights(*weights)
+
+    def __call__(
+        self, x: Any, initial_state: Any = None, lengths: Any = None, reverse: bool = False, *,
+        mask: Any = None, resets: Any = None, time_major: bool = False,
+        backend: str | None = None,
+    ) -> tuple[Array, State]:  # fmt: skip
+        """y, (h, c) as `lstm` gives them."""
+        if (
+            type(initial_state) is tuple
+            and lengths is mask is resets is backend is None
+            and not time_major
+            and self._cell is PLAIN
+            and self._packed is not None
+            and config.get_backend() in SHORT_WAY
+        ):
+            step = self._packed.step(x, initial_state)
+            if step is not None:
+                return step
+        y, state, _, _ = run(self._weights, x, initial_state, lengths, mask, resets, reverse,
+                              time_major, None, backend, self._cell, keep=False,
+                              packed=self._packed)  # fmt: skip
+        return y, state
+
+
+def pack(kernel: Any, recurrent_kernel: Any, bias: Any = None, **cell: Any) -> Packed:
+    """A handle that runs the LSTM with a copy of these weights, for inference.
+
+    cell: options as those of `lstm`.
+    """
+    weights, made = prepare(kernel, recurrent_kernel, bias, cell)
+    if made is not PLAIN:
+        made = made._replace(**{name: weight.copy() for name, weight in made.weights.items()})
+    return Packed(Weights(*(None if w is None else w.copy() for w in weights)), made)

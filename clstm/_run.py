@@ -1,0 +1,130 @@
+"""What a user passes to the LSTM functions, checked, and handed to the backend that can do it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import _native_backend, _reference, config
+from ._arrays import FLOATS, check_shape, flags, float_array, mask_array, numbers
+from ._cell import PLAIN, Cell, make_cell
+from ._kernels import _dispatch
+from ._kernels._packed import PackedWeights
+
+Array = np.ndarray
+State = tuple[Array, Array]
+
+SHORT_WAY = ("auto", "native")  # settings with which single steps of float32 go the short way
+
+
+class Weights(NamedTuple):
+    kernel: Array
+    recurrent_kernel: Array
+    bias: Array | None
+
+
+def backend_module(name: str | None, dtype: np.dtype, cell: Cell = PLAIN) -> Any:
+    """The backend `name`, or the one in use, as a module with lstm_forward, lstm_backward, matmul.
+
+    Work that it cannot do falls to the next that can, of native, blas and numpy: native does
+    float32 on instruction sets with vectors; `supports` of each says which cells it knows.
+    """
+    if name is None:
+        name = config.get_backend()
+    if name not in ("auto", *config.BACKENDS):
+        raise ValueError(
+            f"backend: expected one of auto, {', '.join(config.BACKENDS)}, got {name!r}"
+        )
+    if name == "numpy":
+        return _reference
+    native = name != "blas" and dtype == FLOATS[0] and _dispatch.is_vector()
+    if native and _native_backend.supports(cell):
+        return _native_backend
+    from . import _blas_backend
+
+    return _blas_backend if _blas_backend.supports(cell) else _reference
+
+
+def prepare(kernel: Any, recurrent_kernel: Any, bias: Any, options: dict[str, Any]
+            ) -> tuple[Weights, Cell]:  # fmt: skip
+    """The weights and the cell of keyword arguments, checked."""
+    weights = _check_weights(kernel, recurrent_kernel, bias, options.get("projection") is not None)
+    if not options:
+        return weights, PLAIN
+    known = make_cell.__kwdefaults__
+    if unknown := options.keys() - known.keys():
+        raise TypeError(f"{sorted(unknown)[0]}: expected one of {', '.join(known)}")
+    outputs, columns = weights.recurrent_kernel.shape
+    return weights, make_cell(columns // 4, outputs, weights.kernel.dtype, **options)
+
+
+def _check_weights(kernel: Any, recurrent_kernel: Any, bias: Any, projected: bool) -> Weights:
+    kernel = numbers("kernel", kernel)
+    dtype = kernel.dtype if kernel.dtype in FLOATS else FLOATS[0]
+    kernel = float_array("kernel", kernel, dtype)
+    recurrent_kernel = float_array("recurrent_kernel", recurrent_kernel, dtype)
+    rows, columns = (0, 0) if recurrent_kernel.ndim != 2 else recurrent_kernel.shape
+    if rows == 0 or columns == 0 or columns % 4 or (columns != 4 * rows and not projected):
+        raise ValueError(
+            f"recurrent_kernel: expected shape {'(P, 4H)' if projected else '(H, 4H)'} with at "
+            f"least one unit, got {recurrent_kernel.shape}"
+        )
+    units = columns // 4
+    check_shape("kernel", kernel, ("I", 4 * units))
+    if len(kernel) == 0:
+        raise ValueError(f"kernel: expected at least one input feature, got {kernel.shape}")
+    if bias is not None:
+        bias = float_array("bias", bias, dtype)
+        check_shape("bias", bias, (4 * units,))
+    return Weights(kernel, recurrent_kernel, bias)
+
+
+def state_array(name: str, value: Any, batch: int, units: int, dtype: np.dtype) -> Array:
+    """An array (B, H) from `value`, zeros from None."""
+    if value is None:
+        return np.zeros((batch, units), dtype)
+    array = float_array(name, value, dtype)
+    check_shape(name, array, (batch, units))
+    return array
+
+
+def pair(name: str, value: Any) -> tuple[Any, Any]:
+    if value is None:
+        return None, None
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        size = f" of {len(value)}" if isinstance(value, (tuple, list)) else ""
+        raise ValueError(f"{name}: expected a pair (h, c), got {type(value).__name__}{size}")
+    return value[0], value[1]
+
+
+def run(
+    weights: Weights, x: Any, initial_state: Any, lengths: Any, mask: Any, resets: Any,
+    reverse: bool, time_major: bool, recurrent_mask: Any, backend: str | None, cell: Cell,
+    keep: bool, packed: PackedWeights | None = None, checkpoint_every: int | None = None,
+) -> tuple[Array, State, Any, Any]:  # fmt: skip
+    dtype, (outputs, columns) = weights.kernel.dtype, weights.recurrent_kernel.shape
+    x = float_array("x", x, dtype)
+    check_shape("x", x, ("T" if time_major else "B", "B" if time_major else "T",
+                         len(weights.kernel)))  # fmt: skip
+    batch, time = (x.shape[1], x.shape[0]) if time_major else x.shape[:2]
+    if time == 0:
+        raise ValueError(f"x: expected at least one time step, got shape {x.shape}")
+    h0, c0 = pair("initial_state", initial_state)
+    h0 = state_array("initial_state[0]", h0, batch, outputs, dtype)
+    c0 = state_array("initial_state[1]", c0, batch, columns // 4, dtype)
+    mask = mask_array(mask, lengths, batch, time)
+    if resets is not None:
+        resets = flags("resets", resets, batch, time)
+    if recurrent_mask is not None:
+        recurrent_mask = state_array("recurrent_mask", recurrent_mask, batch, outputs, dtype)
+    module = backend_module(backend, dtype, cell)
+    options: dict[str, Any] = {}
+    if module is _native_backend:
+        options = {"panels": packed.panels if packed else None,
+                   "checkpoint_every": checkpoint_every}  # fmt: skip
+    y, h, c, saved = module.lstm_forward(
+        x, *weights, h0, c0, mask=mask, resets=resets, reverse=bool(reverse),
+        recurrent_mask=recurrent_mask, cell=cell, time_major=bool(time_major), keep=keep,
+        **options)  # fmt: skip
+    return y, (h, c), module, saved
