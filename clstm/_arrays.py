@@ -67,10 +67,14 @@ def float_dtype(name: str, value: Any) -> np.dtype:
 
 
 def flags(name: str, value: Any, batch: int, time: int) -> np.ndarray:
-    """Booleans (B, T)."""
+    """Booleans (B, T), or numbers that are 0 and 1."""
     array = numbers(name, value)
     check_shape(name, array, (batch, time))
-    return array.astype(bool, copy=False)
+    as_booleans = array.astype(bool, copy=False)
+    if as_booleans is not array and not np.array_equal(as_booleans, array):
+        bad = array[as_booleans != array][0]
+        raise ValueError(f"{name}: expected booleans, or 0 and 1, got {bad}")
+    return as_booleans
 
 
 def mask_array(mask: Any, lengths: Any, batch: int, time: int) -> np.ndarray | None:

@@ -132,10 +132,12 @@ def _from_environment() -> None:
             raise ValueError(f"{variable}: expected a number 1 .. {MOST_THREADS}, got {text!r}")
     else:
         _parallel.set_threads(min(usable_cores(), MOST_THREADS), False)
-    if name := os.environ.get("CLSTM_BACKEND"):
-        set_backend(name)
-    if name := os.environ.get("CLSTM_ISA"):
-        set_isa(name)
+    for variable, use in (("CLSTM_BACKEND", set_backend), ("CLSTM_ISA", set_isa)):
+        if name := os.environ.get(variable):
+            try:
+                use(name)
+            except ValueError as error:
+                raise ValueError(f"{variable}: {error}") from None
 
 
 def _cpu_name() -> str:

@@ -262,6 +262,8 @@ def test_layer_norm_is_that_of_the_equations(name):
         ({"activation": {"name": "tanh", "alpha": 1}}, "expected no parameters of tanh"),
         ({"activation": {"name": "elu", "beta": 1}}, "expected alpha of elu"),
         ({"resets": np.zeros((B, T + 1))}, r"resets: expected shape \(5, 6\)"),
+        ({"mask": np.full((B, T), np.nan)}, "mask: expected booleans, or 0 and 1, got nan"),
+        ({"resets": np.full((B, T), 2)}, "resets: expected booleans, or 0 and 1, got 2"),
         ({"projection": np.zeros((H, 4))}, r"projection: expected shape \(19, 19\)"),
         ({"layer_norm": "both"}, "layer_norm: expected None, 'gate' or 'joint', got 'both'"),
         ({"layer_norm": "gate"}, r"norm_gain: expected shape \(4, 19\) with layer_norm, got None"),

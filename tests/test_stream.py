@@ -75,7 +75,9 @@ def test_the_state_can_be_kept_and_given_back():
 def test_the_weights_are_those_of_the_time_it_was_made():
     m, x = model(), sequences()
     stream, wanted = m.stream(3), m.predict(x[:, :1])
-    m.layers[0].params["kernel"][...] = 0
+    for layer in m.layers:
+        for weight in layer.params.values():
+            weight[...] = 0
     np.testing.assert_array_equal(stream.step(x[:, 0]), wanted)
 
 
@@ -85,6 +87,8 @@ def test_wrong_uses():
         stream.step(np.zeros((2, 4)))
     with pytest.raises(ValueError, match="state: expected 2 pairs"):
         stream.state = []
+    with pytest.raises(ValueError, match=r"state: expected 2 pairs \(h, c\), got NoneType"):
+        stream.state = None
     with pytest.raises(ValueError, match=r"state\[0\]: expected shape \(3, 20\)"):
         stream.state = [(np.zeros((3, 4)), np.zeros((3, 20))), (np.zeros((3, 8)),) * 2]
     with pytest.raises(ValueError, match="batch_size: expected at least 1"):

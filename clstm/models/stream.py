@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,9 +29,9 @@ _STEPWISE = (Dense, Activation, Dropout, Embedding, LayerNormalization, TimeDist
 class Stream:
     """A model that is fed one step at a time: `model.stream(batch_size)` makes one.
 
-    It has a copy of the LSTMs' weights as they are now, and a state of its own, at first 0; the
-    other layers are the model's. After T steps its output is, bit for bit on the native backend,
-    the model's for the sequence of these steps.
+    It has a copy of the weights as they are now, and a state of its own, at first 0: for one
+    thread. After T steps its output is, bit for bit on the native backend, the model's for the
+    sequence of these steps.
     """
 
     def __init__(self, layers: Sequence[Layer], features: tuple[int, ...], batch_size: int):
@@ -43,7 +44,7 @@ class Stream:
                 self._parts.append(layer.pack())
                 self._states.append(_zeros(layer, batch_size))
             elif isinstance(layer, _STEPWISE):
-                self._parts.append(layer)
+                self._parts.append(copy.deepcopy(layer))
             else:
                 raise ValueError(
                     f"model: expected layers that read step by step, got {type(layer).__name__} "
@@ -83,8 +84,10 @@ class Stream:
 
     @state.setter
     def state(self, states: Sequence[Any]) -> None:
-        if len(states) != len(self._states):
-            raise ValueError(f"state: expected {len(self._states)} pairs (h, c), got {len(states)}")
+        if not isinstance(states, (list, tuple)) or len(states) != len(self._states):
+            size = f" of {len(states)}" if isinstance(states, (list, tuple)) else ""
+            raise ValueError(f"state: expected {len(self._states)} pairs (h, c), got "
+                             f"{type(states).__name__}{size}")  # fmt: skip
         new = []
         for k, (given, old) in enumerate(zip(states, self._states, strict=True)):
             arrays = []
