@@ -1,7 +1,7 @@
 """The options of an LSTM cell beside its weights: one value that every backend understands.
 
-Equations, with i, f, g, o the gates and phi_r, phi_g, phi_c the activations (`clstm._reference`
-computes them in this order):
+Equations, with i, f, g, o the gates and phi_r, phi_g, phi_c the activations
+(`clstm._reference_cell` computes them in this order):
 
     z = x_t W + h_{t-1} U + b
     i = phi_r(clip(z_i + p_i c_{t-1}))      f = phi_r(clip(z_f + p_f c_{t-1}))
@@ -95,7 +95,7 @@ def make_cell(
         peephole = float_array("peephole", peephole, dtype)
         check_shape("peephole", peephole, (3, units))
     if layer_norm is not None:
-        shape = (4, units) if layer_norm == "gate" else (2, 4 * units)
+        shape = norm_gain_shape(layer_norm, units)
         if norm_gain is None:
             raise ValueError(f"norm_gain: expected shape {shape} with layer_norm, got None")
         norm_gain = float_array("norm_gain", norm_gain, dtype)
@@ -121,6 +121,11 @@ def make_cell(
         PLAIN.norm_epsilon if layer_norm is None else float(norm_epsilon),
     )
     return PLAIN if all(a is b for a, b in zip(cell, PLAIN, strict=True)) else cell
+
+
+def norm_gain_shape(layer_norm: str, units: int) -> tuple[int, int]:
+    """Of the gates i f g o, or of x W and h U."""
+    return (4, units) if layer_norm == "gate" else (2, 4 * units)
 
 
 def check_options(projected: bool, **options: Any) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import activations
 from .._arrays import fraction, mask_array, positive
-from .._cell import WEIGHTS, check_options, make_cell
+from .._cell import WEIGHTS, check_options, make_cell, norm_gain_shape
 from .._serialize import get, register
 from ..functional import Packed, lstm, lstm_backward, lstm_forward, pack
 from .base import Array
@@ -170,8 +170,7 @@ class LSTM(Recurrent):
         if self.projection:
             self.add_weight("projection", (units, self.projection), self.kernel_initializer)
         if self.layer_norm:
-            shape = (4, units) if self.layer_norm == "gate" else (2, 4 * units)
-            self.add_weight("norm_gain", shape, "ones")
+            self.add_weight("norm_gain", norm_gain_shape(self.layer_norm, units), "ones")
         if self.cell_norm:
             self.add_weight("cell_norm", (2, units), "zeros")
             self.params["cell_norm"][0] = 1

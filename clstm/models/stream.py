@@ -71,7 +71,7 @@ class Stream:
     def reset(self, rows: Any = None) -> None:
         """Set the state of all rows, or of those of `rows`, an index, to 0: a new sequence."""
         select = slice(None) if rows is None else rows
-        states = [(h.copy(), c.copy()) for h, c in self._states]
+        states = self.state
         for state in states:
             for array in state:
                 array[select] = 0
