@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._cell import PLAIN, Cell
+from ._cell import NO_NOISE, PLAIN, Cell, Noise
 from ._kernels import _lstm_blas
 from ._kernels._blas import groups, matmul  # noqa: F401 - matmul is part of the interface
 from ._steps import Steps, plan, rows, shared_rows, unrows
@@ -26,15 +26,15 @@ class Saved(NamedTuple):
     kept: tuple[Array, ...]  # xs, hs, cs, gates
 
 
-def supports(cell: Cell) -> bool:
-    """The plain cell."""
-    return cell is PLAIN
+def supports(cell: Cell, noise: Noise) -> bool:
+    """The plain cell, with no noise but a mask of h."""
+    return cell is PLAIN and not any(a is not None for a in noise[1:])
 
 
 def lstm_forward(
     x: Array, kernel: Array, recurrent_kernel: Array, bias: Array | None, h: Array, c: Array, *,
     mask: Array | None = None, resets: Array | None = None, reverse: bool = False,
-    recurrent_mask: Array | None = None, cell: Cell = PLAIN, time_major: bool = False,
+    noise: Noise = NO_NOISE, cell: Cell = PLAIN, time_major: bool = False,
     keep: bool = True,
 ) -> tuple[Array, Array, Array, Saved | None]:  # fmt: skip
     """As `_reference.lstm_forward`, of the plain cell."""
@@ -46,6 +46,7 @@ def lstm_forward(
     h_out, c_out = np.empty_like(h), np.empty_like(c)
     h, c0 = rows(h, steps, steps.first), rows(c, steps, steps.first)
     c = c0.copy()
+    recurrent_mask = noise.recurrent_mask
     if recurrent_mask is not None:
         recurrent_mask = shared_rows(recurrent_mask, steps)
     kept = _FORWARD[x.dtype](

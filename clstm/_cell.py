@@ -11,6 +11,12 @@ Equations, with i, f, g, o the gates and phi_r, phi_g, phi_c the activations
     m = o phi_c(c_t)
     h_t = m, or clip_p(m P + b_P) with a projection
 
+In training (`Noise`) h_{t-1} U may be (h_{t-1} r) U, i g become i g r_g, and zoneout keeps a share
+of the old state: c_t and h_t as above are c and h with a hat, of which
+
+    c_t = k_c c_{t-1} + (1 - k_c) c^_t      h_t = k_h h_{t-1} + (1 - k_h) h^_t
+    m = o phi_c(c^_t), whereas o sees the new state c_t
+
 With LN(a) = (a - mean(a)) / sqrt(var(a) + eps), layer norm "joint" is over all 4H columns,
 
     z = LN(x_t W) gain_x + LN(h_{t-1} U) gain_h + b
@@ -20,10 +26,13 @@ and "gate" over the H units of each gate v, whose sum a_v has its peephole's ter
     a = x_t W + h_{t-1} U      z_v = LN(a_v + p_v c) gain_v + b_v      (no p_v in z_g)
 
 With `cell_norm`, m = o phi_c(LN(c_t) gain_c + shift_c); the state and the peepholes keep c_t.
+With `gradient_clip`, the gradient of every z is clipped on its way back.
 
 Peepholes p: Gers, Schraudolph & Schmidhuber 2002. Coupled gates (CIFG): Greff et al. 2015.
 Projection (LSTMP) and its clip, cell clip: Sak, Senior & Beaufays 2014. Clip of what enters the
-gates' activations: ONNX's operator LSTM. Layer norm: Ba, Kiros & Hinton 2016 (arXiv
+gates' activations: ONNX's operator LSTM. Mask r of h, the same at all steps: Gal & Ghahramani 2016;
+r_g: Semeniuta, Severyn & Barth 2016; zoneout: Krueger et al. 2017 (arXiv 1606.01305); clip of the
+gradient: Graves 2013 (arXiv 1308.0850). Layer norm: Ba, Kiros & Hinton 2016 (arXiv
 1607.06450), whose LSTM, and haste's, is "joint" with `cell_norm`; "gate" is LiteRT's form, and
 that of the gates in TensorFlow's LayerNormBasicLSTMCell.
 """
@@ -59,6 +68,7 @@ class Cell(NamedTuple):
     norm_gain: Array | None = None  # (4, H) of i f g o, or (2, 4H) of x W and h U
     cell_norm: Array | None = None  # (2, H): gain_c, shift_c
     norm_epsilon: float = 1e-5
+    gradient_clip: float | None = None
 
     @property
     def weights(self) -> dict[str, Array]:
@@ -69,13 +79,25 @@ class Cell(NamedTuple):
 PLAIN = Cell()
 
 
+class Noise(NamedTuple):
+    """What regularises one run; positions are (B, T), or (T, B) as those of x."""
+
+    recurrent_mask: Array | None = None  # (B, P): r
+    candidate_mask: Array | None = None  # (positions, H): r_g
+    zoneout_h: Array | None = None  # (positions, P), or one for all of them, (1, P): k_h
+    zoneout_c: Array | None = None  # (positions, H), or (1, H): k_c
+
+
+NO_NOISE = Noise()
+
+
 def make_cell(
     units: int, outputs: int, dtype: np.dtype, *, activation: Any = "tanh",
     recurrent_activation: Any = "sigmoid", cell_activation: Any = None, peephole: Any = None,
     coupled_input_forget: bool = False, cell_clip: float | None = None,
     preactivation_clip: float | None = None, projection: Any = None, projection_bias: Any = None,
     proj_clip: float | None = None, layer_norm: str | None = None, norm_gain: Any = None,
-    cell_norm: Any = None, norm_epsilon: float = 1e-5,
+    cell_norm: Any = None, norm_epsilon: float = 1e-5, gradient_clip: float | None = None,
 ) -> Cell:  # fmt: skip
     """The cell of `units` H with h of size `outputs`, P; P is H without a projection.
 
@@ -86,6 +108,7 @@ def make_cell(
         check_shape("projection", projection, (units, outputs))
     check_options(projection is not None, cell_clip=cell_clip, proj_clip=proj_clip,
                   preactivation_clip=preactivation_clip, projection_bias=projection_bias,
+                  gradient_clip=gradient_clip,
                   layer_norm=layer_norm, norm_gain=norm_gain, cell_norm=cell_norm,
                   norm_epsilon=norm_epsilon)  # fmt: skip
     if projection_bias is not None:
@@ -119,6 +142,7 @@ def make_cell(
         norm_gain,
         cell_norm,
         PLAIN.norm_epsilon if layer_norm is None else float(norm_epsilon),
+        _clip("gradient_clip", gradient_clip),
     )
     return PLAIN if all(a is b for a, b in zip(cell, PLAIN, strict=True)) else cell
 
@@ -130,7 +154,7 @@ def norm_gain_shape(layer_norm: str, units: int) -> tuple[int, int]:
 
 def check_options(projected: bool, **options: Any) -> None:
     """Raise ValueError or TypeError for what is no option, or belongs to one not given."""
-    for name in ("cell_clip", "preactivation_clip", "proj_clip"):
+    for name in ("cell_clip", "preactivation_clip", "proj_clip", "gradient_clip"):
         _clip(name, options.get(name))
     for name in ("proj_clip", "projection_bias"):
         if (value := options.get(name)) is not None and not projected:

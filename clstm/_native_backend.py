@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import activations
-from ._cell import PLAIN, Cell
+from ._cell import NO_NOISE, PLAIN, Cell, Noise
 from ._kernels import _native_backward, _native_forward, _parallel
 from ._kernels._cell import CellOptions
 from ._kernels._gemm import matmul  # noqa: F401 - part of the interface
@@ -91,8 +91,10 @@ def _segments(steps: Steps, every: int) -> Iterator[Steps]:
             begin = end
 
 
-def supports(cell: Cell) -> bool:
+def supports(cell: Cell, noise: Noise) -> bool:
     """Whether the kernels know a cell: no projection or layer norm, and these activations."""
+    if any(a is not None for a in noise[1:]) or cell.gradient_clip:
+        return False
     phis = (cell.activation, cell.recurrent_activation, cell.cell_activation)
     return cell is PLAIN or (
         cell.projection is None
@@ -139,7 +141,7 @@ def _widened(array: Array) -> Array:
 def lstm_forward(
     x: Array, kernel: Array, recurrent_kernel: Array, bias: Array | None, h: Array, c: Array, *,
     mask: Array | None = None, resets: Array | None = None, reverse: bool = False,
-    recurrent_mask: Array | None = None, cell: Cell = PLAIN, time_major: bool = False,
+    noise: Noise = NO_NOISE, cell: Cell = PLAIN, time_major: bool = False,
     keep: bool = True, checkpoint_every: int | None = None,
     panels: tuple[Array, ...] | bool | None = None,
 ) -> tuple[Array, Array, Array, Saved | None]:  # fmt: skip
@@ -155,6 +157,7 @@ def lstm_forward(
     h_out, c_out = np.empty_like(h), np.empty_like(c)
     h, c = rows(h, steps, steps.first), rows(c, steps, steps.first)
     h0 = h.copy() if keep else None
+    recurrent_mask = noise.recurrent_mask
     if recurrent_mask is not None:
         recurrent_mask = _widened(shared_rows(recurrent_mask, steps))
     if panels is None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import _native_backend, config
-from ._cell import PLAIN, Cell
+from ._cell import NO_NOISE, PLAIN, Cell
 from ._kernels._packed import PackedWeights
 from ._run import SHORT_WAY, Array, State, Weights, backend_module, prepare, run
 
@@ -39,7 +39,7 @@ class Packed:
             if step is not None:
                 return step
         y, state, _, _ = run(self._weights, x, initial_state, lengths, mask, resets, reverse,
-                              time_major, None, backend, self._cell, keep=False,
+                              time_major, NO_NOISE, backend, self._cell, keep=False,
                               packed=self._packed)  # fmt: skip
         return y, state
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._cell import PLAIN, Cell
+from ._cell import NO_NOISE, PLAIN, Cell, Noise
 from ._reference_cell import Step, step, step_back
 
 Array = np.ndarray
@@ -30,14 +30,14 @@ class Saved(NamedTuple):
     recurrent_kernel: Array
     mask: Array | None  # (B, T)
     resets: Array | None  # (B, T)
-    recurrent_mask: Array | None  # (B, P)
+    noise: Noise
     cell: Cell
     times: range  # the positions in the order of the steps
     steps: list[Step]
     time_major: bool  # of the caller's x and y
 
 
-def supports(cell: Cell) -> bool:
+def supports(cell: Cell, noise: Noise) -> bool:
     """Everything."""
     return True
 
@@ -45,14 +45,13 @@ def supports(cell: Cell) -> bool:
 def lstm_forward(
     x: Array, kernel: Array, recurrent_kernel: Array, bias: Array | None, h: Array, c: Array, *,
     mask: Array | None = None, resets: Array | None = None, reverse: bool = False,
-    recurrent_mask: Array | None = None, cell: Cell = PLAIN, time_major: bool = False,
+    noise: Noise = NO_NOISE, cell: Cell = PLAIN, time_major: bool = False,
     keep: bool = True,
 ) -> tuple[Array, Array, Array, Saved | None]:  # fmt: skip
     """Run the LSTM over x (B, T, I), or (T, B, I) if time_major, from h (B, P) and c (B, H).
 
     mask (B, T): at False positions nothing happens, y is 0 there; resets (B, T): at True ones,
-    valid or not, the state becomes 0 before the step; reverse: from the last position to the first;
-    recurrent_mask (B, P): factors of h_{t-1} inside the products (recurrent dropout).
+    valid or not, the state becomes 0 before the step; reverse: from the last position to the first.
     Returns y (B, T, P), or (T, B, P), the final h and c, and what `lstm_backward` needs if `keep`.
     P is H without a projection.
     """
@@ -60,6 +59,8 @@ def lstm_forward(
         x = np.swapaxes(x, 0, 1)
     if mask is not None:
         x = np.where(mask[:, :, None], x, 0)  # what stands in the padding may be NaN
+        valid = (mask.T if time_major else mask)[:, :, None]
+        noise = Noise(*(a if a is None or a.ndim == 2 else np.where(valid, a, 0) for a in noise))
     B, T = x.shape[:2]
     y = np.zeros((B, T, h.shape[1]), x.dtype)
     times = range(T - 1, -1, -1) if reverse else range(T)
@@ -67,8 +68,9 @@ def lstm_forward(
     for t in times:
         if resets is not None:
             h, c = np.where(resets[:, t, None], 0, h), np.where(resets[:, t, None], 0, c)
-        h_in = h if recurrent_mask is None else h * recurrent_mask
-        h_new, new = step(cell, x[:, t] @ kernel, h_in @ recurrent_kernel, bias, c, h_in)
+        h_in = h if noise.recurrent_mask is None else h * noise.recurrent_mask
+        h_new, new = step(cell, _at(noise, t, time_major), x[:, t] @ kernel,
+                          h_in @ recurrent_kernel, bias, c, h, h_in)  # fmt: skip
         if keep:
             steps.append(new)
         if mask is None:
@@ -77,9 +79,18 @@ def lstm_forward(
             valid = mask[:, t, None]
             y[:, t] = np.where(valid, h_new, 0)
             h, c = np.where(valid, h_new, h), np.where(valid, new.c, c)
-    saved = Saved(x, kernel, recurrent_kernel, mask, resets, recurrent_mask, cell, times, steps,
+    saved = Saved(x, kernel, recurrent_kernel, mask, resets, noise, cell, times, steps,
                   time_major) if keep else None  # fmt: skip
     return (np.swapaxes(y, 0, 1) if time_major else y), h, c, saved
+
+
+def _at(noise: Noise, t: int, time_major: bool) -> Noise:
+    """The noise of step t."""
+
+    def at(a: Array | None) -> Array | None:
+        return a if a is None or a.ndim == 2 else a[t] if time_major else a[:, t]
+
+    return Noise(*map(at, noise))
 
 
 def lstm_backward(
@@ -104,7 +115,7 @@ def lstm_backward(
             return new if mask is None else np.where(mask[:, t, None], new, old)
 
         dh_new = dh if dy is None else dh + dy[:, t]
-        dzx, dzh, dz, dc_prev = step_back(cell, taken, dh_new, dc, valid, cell_sums)
+        dzx, dzh, dz, dc_prev, dh_kept = step_back(cell, taken, dh_new, dc, valid, cell_sums)
         if dx is not None:
             dx[:, t] = dzx @ saved.kernel.T
         sums[0] += x[:, t].T @ dzx
@@ -112,9 +123,9 @@ def lstm_backward(
         if bias_sum is not None:
             bias_sum += dz.sum(axis=0)
         dh_prev = dzh @ saved.recurrent_kernel.T
-        if saved.recurrent_mask is not None:
-            dh_prev = dh_prev * saved.recurrent_mask
-        dh, dc = valid(dh_prev, dh), valid(dc_prev, dc)
+        if saved.noise.recurrent_mask is not None:
+            dh_prev = dh_prev * saved.noise.recurrent_mask
+        dh, dc = valid(dh_prev + dh_kept, dh), valid(dc_prev, dc)
         if saved.resets is not None:
             reset = saved.resets[:, t, None]
             dh, dc = np.where(reset, 0, dh), np.where(reset, 0, dc)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._cell import Cell
+from ._cell import Cell, Noise
 
 Array = np.ndarray
 
@@ -26,10 +26,12 @@ class Step(NamedTuple):
 
     h_in: Array  # h_{t-1} as it enters the product
     c_prev: Array
+    noise: Noise  # of this step: (B, ...)
     norms: list[Normed]  # of a_i a_f a_g a_o, or of x W and h U, with layer norm
     z: list[Array]  # of i f g o
     gates: list[Array]
     c_raw: Array  # before clipping
+    c_new: Array  # before zoneout
     c: Array
     c_norm: Normed | None
     c_out: Array  # what enters phi_c
@@ -46,6 +48,15 @@ def _unclip(da: Array, a: Array, bound: float | None) -> Array:
     return da if bound is None else np.where(np.abs(a) < bound, da, 0)
 
 
+def _keep(k: Array | None, old: Array, new: Array) -> Array:
+    return new if k is None else k * old + (1 - k) * new
+
+
+def _kept(k: Array | None, d: Array) -> tuple[Array | int, Array]:
+    """The gradients of old and new from that of _keep."""
+    return (0, d) if k is None else (k * d, (1 - k) * d)
+
+
 def _normalise(a: Array, epsilon: float) -> Normed:
     """LN without gain and shift: mean 0 and variance 1 in each row."""
     centred = a - a.mean(axis=1, keepdims=True)
@@ -59,9 +70,9 @@ def _unnormalise(d: Array, n: Normed) -> Array:
     return n.scale * (d - d.mean(axis=1, keepdims=True) - n.values * along)
 
 
-def step(cell: Cell, zx: Array, zh: Array, bias: Array | None, c_prev: Array, h_in: Array
-         ) -> tuple[Array, Step]:  # fmt: skip
-    """h_t, and all of the step, from zx = x W and zh = h U."""
+def step(cell: Cell, noise: Noise, zx: Array, zh: Array, bias: Array | None, c_prev: Array,
+         h_prev: Array, h_in: Array) -> tuple[Array, Step]:  # fmt: skip
+    """h_t, and all of the step, from zx = x W and zh = h_in U."""
     phi, phi_r = cell.activation.forward, cell.recurrent_activation.forward
     by_gate, norms = cell.layer_norm == "gate", []
     if cell.layer_norm == "joint":
@@ -88,34 +99,38 @@ def step(cell: Cell, zx: Array, zh: Array, bias: Array | None, c_prev: Array, h_
     f = phi_r(_clip(zf, cell.preactivation_clip))
     i = 1 - f if cell.coupled_input_forget else phi_r(_clip(zi, cell.preactivation_clip))
     g = phi(_clip(zg, cell.preactivation_clip))
-    c_raw = f * c_prev + i * g
-    c = c_out = _clip(c_raw, cell.cell_clip)
+    c_raw = f * c_prev + i * (g if noise.candidate_mask is None else g * noise.candidate_mask)
+    c_new = c_out = _clip(c_raw, cell.cell_clip)
+    c = _keep(noise.zoneout_c, c_prev, c_new)
     zo = enters(3, c)
     o = phi_r(_clip(zo, cell.preactivation_clip))
     c_norm = None
     if cell.cell_norm is not None:
-        c_norm = _normalise(c, cell.norm_epsilon)
+        c_norm = _normalise(c_new, cell.norm_epsilon)
         c_out = c_norm.values * cell.cell_norm[0] + cell.cell_norm[1]
     m = h_raw = o * cell.cell_activation.forward(c_out)
     if cell.projection is not None:
         h_raw = m @ cell.projection
         if cell.projection_bias is not None:
             h_raw = h_raw + cell.projection_bias
-    kept = Step(h_in, c_prev, norms, [zi, zf, zg, zo], [i, f, g, o], c_raw, c, c_norm, c_out, m,
-                h_raw)  # fmt: skip
-    return _clip(h_raw, cell.proj_clip), kept
+    kept = Step(h_in, c_prev, noise, norms, [zi, zf, zg, zo], [i, f, g, o], c_raw, c_new, c, c_norm,
+                c_out, m, h_raw)  # fmt: skip
+    return _keep(noise.zoneout_h, h_prev, _clip(h_raw, cell.proj_clip)), kept
 
 
 def step_back(cell: Cell, s: Step, dh: Array, dc: Array, valid: Callable[[Array], Array],
-              d_cell: dict[str, Array]) -> tuple[Array, Array, Array, Array]:  # fmt: skip
-    """Gradients of x W, h U and the bias by row, each (B, 4H), and dc_{t-1} from dh_t and dc_t.
+              d_cell: dict[str, Array]
+              ) -> tuple[Array, Array, Array, Array, Array | int]:  # fmt: skip
+    """Gradients of x W, h_in U and the bias by row, each (B, 4H), dc_{t-1}, and of dh_{t-1} what
+    does not come from h_in, from dh_t and dc_t.
 
     Adds to the gradients of the cell's weights, d_cell.
     valid: sets an array to 0 where the step is not taken.
     """
     back, back_r = cell.activation.backward, cell.recurrent_activation.backward
     (zi, zf, zg, zo), (i, f, g, o) = s.z, s.gates
-    dm = _unclip(dh, s.h_raw, cell.proj_clip)
+    dh_prev, dh_new = _kept(s.noise.zoneout_h, dh)
+    dm = _unclip(dh_new, s.h_raw, cell.proj_clip)
     if cell.projection is not None:
         dm = valid(dm)
         d_cell["projection"] += s.m.T @ dm
@@ -125,7 +140,8 @@ def step_back(cell: Cell, s: Step, dh: Array, dc: Array, valid: Callable[[Array]
 
     def gate(back: Callable[[Array, Array, Array], Array], d: Array, z: Array, a: Array) -> Array:
         clipped = _clip(z, cell.preactivation_clip)
-        return valid(_unclip(back(d, clipped, a), z, cell.preactivation_clip))
+        dz = _unclip(back(d, clipped, a), z, cell.preactivation_clip)
+        return _clip(valid(dz), cell.gradient_clip)
 
     def summed(k: int, dz: Array) -> Array:
         """The gradient of gate k's sum, before it is normalised."""
@@ -143,18 +159,20 @@ def step_back(cell: Cell, s: Step, dh: Array, dc: Array, valid: Callable[[Array]
         d_out = valid(d_out)
         d_cell["cell_norm"] += [(d_out * s.c_norm.values).sum(axis=0), d_out.sum(axis=0)]
         d_out = _unnormalise(d_out * cell.cell_norm[0], s.c_norm)
-    dc = dc + d_out
     if cell.peephole is not None:
         dc = dc + dao * cell.peephole[2]
-    dc = _unclip(dc, s.c_raw, cell.cell_clip)
-    di, df = dc * g, dc * s.c_prev
+    dc_prev, dc_new = _kept(s.noise.zoneout_c, dc)
+    dc = _unclip(dc_new + d_out, s.c_raw, cell.cell_clip)
+    r = s.noise.candidate_mask
+    di, df = dc * g if r is None else dc * (g * r), dc * s.c_prev
     if cell.coupled_input_forget:
         dzi, df = np.zeros_like(di), df - di
     else:
         dzi = gate(back_r, di, zi, i)
-    dzf, dzg = gate(back_r, df, zf, f), gate(back, dc * i, zg, g)
+    dg = dc * i if r is None else dc * i * r
+    dzf, dzg = gate(back_r, df, zf, f), gate(back, dg, zg, g)
     dai, daf, dag = (summed(k, d) for k, d in enumerate((dzi, dzf, dzg)))
-    dc_prev = dc * f
+    dc_prev = dc_prev + dc * f
     if cell.peephole is not None:
         dc_prev = dc_prev + dai * cell.peephole[0] + daf * cell.peephole[1]
         for row, (d, c) in enumerate(((dai, s.c_prev), (daf, s.c_prev), (dao, s.c))):
@@ -167,4 +185,4 @@ def step_back(cell: Cell, s: Step, dh: Array, dc: Array, valid: Callable[[Array]
             d_cell["norm_gain"][row] += (dz * n.values).sum(axis=0)
         dzx, dzh = (_unnormalise(dz * gain, n)
                     for gain, n in zip(cell.norm_gain, s.norms, strict=True))  # fmt: skip
-    return dzx, dzh, dz, dc_prev
+    return dzx, dzh, dz, dc_prev, dh_prev

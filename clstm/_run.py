@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _native_backend, _reference, config
-from ._arrays import FLOATS, check_shape, flags, float_array, mask_array, numbers
-from ._cell import PLAIN, Cell, make_cell
+from ._arrays import FLOATS, check_shape, flags, float_array, mask_array, number, numbers
+from ._cell import NO_NOISE, PLAIN, Cell, Noise, make_cell
 from ._kernels import _dispatch
 from ._kernels._packed import PackedWeights
 
@@ -24,11 +24,12 @@ class Weights(NamedTuple):
     bias: Array | None
 
 
-def backend_module(name: str | None, dtype: np.dtype, cell: Cell = PLAIN) -> Any:
+def backend_module(name: str | None, dtype: np.dtype, cell: Cell = PLAIN,
+                   noise: Noise = NO_NOISE) -> Any:  # fmt: skip
     """The backend `name`, or the one in use, as a module with lstm_forward, lstm_backward, matmul.
 
     Work that it cannot do falls to the next that can, of native, blas and numpy: native does
-    float32 on instruction sets with vectors; `supports` of each says which cells it knows.
+    float32 on instruction sets with vectors; `supports` of each says what it knows.
     """
     if name is None:
         name = config.get_backend()
@@ -39,11 +40,11 @@ def backend_module(name: str | None, dtype: np.dtype, cell: Cell = PLAIN) -> Any
     if name == "numpy":
         return _reference
     native = name != "blas" and dtype == FLOATS[0] and _dispatch.is_vector()
-    if native and _native_backend.supports(cell):
+    if native and _native_backend.supports(cell, noise):
         return _native_backend
     from . import _blas_backend
 
-    return _blas_backend if _blas_backend.supports(cell) else _reference
+    return _blas_backend if _blas_backend.supports(cell, noise) else _reference
 
 
 def prepare(kernel: Any, recurrent_kernel: Any, bias: Any, options: dict[str, Any]
@@ -89,6 +90,28 @@ def state_array(name: str, value: Any, batch: int, units: int, dtype: np.dtype) 
     return array
 
 
+def _check_noise(noise: Noise, positions: tuple[int, ...], batch: int, outputs: int, units: int,
+                 dtype: np.dtype) -> Noise:  # fmt: skip
+    """`noise` as arrays; a number becomes one row for all positions."""
+
+    def checked(name: str, shape: tuple[int, ...]) -> Array | None:
+        value = getattr(noise, name)
+        if value is None:
+            return None
+        if name.startswith("zoneout") and np.ndim(value) == 0:
+            return np.full((1, shape[-1]), number(name, value, least=0, most=1), dtype)
+        array = float_array(name, value, dtype)
+        check_shape(name, array, shape)
+        return array
+
+    return Noise(
+        checked("recurrent_mask", (batch, outputs)),
+        checked("candidate_mask", (*positions, units)),
+        checked("zoneout_h", (*positions, outputs)),
+        checked("zoneout_c", (*positions, units)),
+    )
+
+
 def pair(name: str, value: Any) -> tuple[Any, Any]:
     if value is None:
         return None, None
@@ -100,7 +123,7 @@ def pair(name: str, value: Any) -> tuple[Any, Any]:
 
 def run(
     weights: Weights, x: Any, initial_state: Any, lengths: Any, mask: Any, resets: Any,
-    reverse: bool, time_major: bool, recurrent_mask: Any, backend: str | None, cell: Cell,
+    reverse: bool, time_major: bool, noise: Noise, backend: str | None, cell: Cell,
     keep: bool, packed: PackedWeights | None = None, checkpoint_every: int | None = None,
 ) -> tuple[Array, State, Any, Any]:  # fmt: skip
     dtype, (outputs, columns) = weights.kernel.dtype, weights.recurrent_kernel.shape
@@ -116,15 +139,15 @@ def run(
     mask = mask_array(mask, lengths, batch, time)
     if resets is not None:
         resets = flags("resets", resets, batch, time)
-    if recurrent_mask is not None:
-        recurrent_mask = state_array("recurrent_mask", recurrent_mask, batch, outputs, dtype)
-    module = backend_module(backend, dtype, cell)
+    if noise is not NO_NOISE:
+        noise = _check_noise(noise, x.shape[:2], batch, outputs, columns // 4, dtype)
+    module = backend_module(backend, dtype, cell, noise)
     options: dict[str, Any] = {}
     if module is _native_backend:
         options = {"panels": packed.panels if packed else None,
                    "checkpoint_every": checkpoint_every}  # fmt: skip
     y, h, c, saved = module.lstm_forward(
         x, *weights, h0, c0, mask=mask, resets=resets, reverse=bool(reverse),
-        recurrent_mask=recurrent_mask, cell=cell, time_major=bool(time_major), keep=keep,
+        noise=noise, cell=cell, time_major=bool(time_major), keep=keep,
         **options)  # fmt: skip
     return y, (h, c), module, saved

@@ -16,7 +16,7 @@ import numpy as np
 
 from . import config
 from ._arrays import check_shape, float_array, positive
-from ._cell import Cell
+from ._cell import NO_NOISE, Cell, Noise
 from ._kernels._packed import step_raw
 from ._pack import Packed, pack
 from ._run import (
@@ -66,7 +66,8 @@ class Tape:
 def lstm(
     x: Any, kernel: Any, recurrent_kernel: Any, bias: Any = None, *, initial_state: Any = None,
     lengths: Any = None, mask: Any = None, resets: Any = None, reverse: bool = False,
-    time_major: bool = False, recurrent_mask: Any = None, backend: str | None = None,
+    time_major: bool = False, recurrent_mask: Any = None, candidate_mask: Any = None,
+    zoneout_h: Any = None, zoneout_c: Any = None, backend: str | None = None,
     **cell: Any,
 ) -> tuple[Array, State]:  # fmt: skip
     """Run an LSTM over a batch of sequences; keeps nothing for a backward run.
@@ -82,6 +83,11 @@ def lstm(
             with x.
         recurrent_mask: (B, H) factors of h_{t-1} inside the products: recurrent dropout
             (Gal & Ghahramani 2016).
+        candidate_mask: (B, T, H), or (T, B, H) if `time_major`, factors of the candidates g:
+            recurrent dropout with a new mask at each step (Semeniuta et al. 2016).
+        zoneout_h, zoneout_c: shares of h_{t-1} and c_{t-1} that the step keeps (Krueger et al.
+            2017): 0s and 1s in the shapes of y and candidate_mask, or one number, the rate, for
+            what is to be expected.
         backend: "native", "blas", "numpy", "auto", or None for the one in `clstm.config`; a cell
             that it does not know runs on one that does.
         cell: options of the cell, of which `clstm._cell` has the equations:
@@ -90,7 +96,8 @@ def lstm(
                 {"name": ..., "alpha": ..., "beta": ...} that `clstm.activations` knows.
             peephole: (3, H) weights of c in the gates i, f and o.
             coupled_input_forget: i = 1 - f.
-            cell_clip: bound of |c|; preactivation_clip: of what enters the gates' activations.
+            cell_clip: bound of |c|; preactivation_clip: of what enters the gates' activations;
+                gradient_clip: of the gradient of each of these, on its way back.
             projection: (H, P); projection_bias: (P,); proj_clip: bound of the projected |h|. h, y,
                 initial h and recurrent_mask then have P features, recurrent_kernel is (P, 4H).
             layer_norm: "gate", with norm_gain (4, H) of the gates i f g o, or "joint", with
@@ -106,7 +113,8 @@ def lstm(
     """
     if (
         type(initial_state) is tuple
-        and lengths is mask is resets is recurrent_mask is backend is None
+        and lengths is mask is resets is recurrent_mask is candidate_mask is backend is None
+        and zoneout_h is zoneout_c is None
         and not time_major
         and not cell
         and config.get_backend() in SHORT_WAY
@@ -116,14 +124,16 @@ def lstm(
             return step
     weights, made = prepare(kernel, recurrent_kernel, bias, cell)
     y, state, _, _ = run(weights, x, initial_state, lengths, mask, resets, reverse, time_major,
-                          recurrent_mask, backend, made, keep=False)  # fmt: skip
+                          _noise(recurrent_mask, candidate_mask, zoneout_h, zoneout_c), backend,
+                          made, keep=False)  # fmt: skip
     return y, state
 
 
 def lstm_forward(
     x: Any, kernel: Any, recurrent_kernel: Any, bias: Any = None, *, initial_state: Any = None,
     lengths: Any = None, mask: Any = None, resets: Any = None, reverse: bool = False,
-    time_major: bool = False, recurrent_mask: Any = None, backend: str | None = None,
+    time_major: bool = False, recurrent_mask: Any = None, candidate_mask: Any = None,
+    zoneout_h: Any = None, zoneout_c: Any = None, backend: str | None = None,
     checkpoint_every: int | None = None, **cell: Any,
 ) -> tuple[Array, State, Tape]:  # fmt: skip
     """As `lstm`, and keeps on a tape what `lstm_backward` needs: 4H gates and H cells a position.
@@ -138,7 +148,9 @@ def lstm_forward(
         checkpoint_every = positive("checkpoint_every", checkpoint_every)
     weights, made = prepare(kernel, recurrent_kernel, bias, cell)
     y, state, module, saved = run(weights, x, initial_state, lengths, mask, resets, reverse,
-                                   time_major, recurrent_mask, backend, made, keep=True,
+                                   time_major,
+                                   _noise(recurrent_mask, candidate_mask, zoneout_h, zoneout_c),
+                                   backend, made, keep=True,
                                    checkpoint_every=checkpoint_every)  # fmt: skip
     return y, state, Tape(module, saved, weights, made, y, state[0])
 
@@ -191,6 +203,10 @@ def lstm_backward(
         tape.saved = saved
         raise
     return Grads(dx, *into, dh0, dc0, **into_cell)
+
+
+def _noise(*values: Any) -> Noise:
+    return NO_NOISE if all(value is None for value in values) else Noise(*values)
 
 
 def _check_into(into: Any, weights: Weights) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from clstm import activations, config
 from clstm import functional as F
-from clstm._cell import WEIGHTS
+from clstm._cell import NO_NOISE, WEIGHTS
 
 B, T, I, H = 5, 6, 3, 19
 HARD = {"name": "hard_sigmoid", "alpha": 0.3, "beta": 0.45}
@@ -30,6 +30,12 @@ def options(rng, units=H):
             "cell_activation": {"name": "affine", "alpha": 0.7, "beta": 0.1},
         },
         "any activation": {"activation": "elu", "recurrent_activation": "softplus"},
+        "gradient clip": {"gradient_clip": 0.05, "peephole": peephole},
+        "zoneout": {}, "zoneout rates": {}, "candidate mask": {},
+        "noise and peephole": {
+            "peephole": peephole, "cell_clip": 0.5, "coupled_input_forget": True,
+            "preactivation_clip": 1.2,
+        },
         "projection": {"projection": rng.normal(size=(units, 4)) * 0.5},
         "projection, all of it": {
             "projection": rng.normal(size=(units, 4)) * 0.5, "proj_clip": 0.3, "cell_clip": 0.8,
@@ -65,7 +71,27 @@ def norms(rng, units):
             "peephole": peephole, "coupled_input_forget": True, "cell_clip": 0.8,
             "preactivation_clip": 1.2, "projection": projection, "proj_clip": 0.4,
         },
+        "noise and joint norm": {
+            "layer_norm": "joint", "norm_gain": joint, "cell_norm": cell_norm,
+            "peephole": peephole, "projection": projection, "proj_clip": 0.4,
+        },
+        "noise and norm of gates": {"layer_norm": "gate", "norm_gain": gate, "cell_clip": 0.6},
     }  # fmt: skip
+
+
+def noise(rng, name, batch, time, units, outputs):
+    """What `name` has of it."""
+    some = {
+        "recurrent_mask": rng.integers(0, 2, (batch, outputs)) * 2.0,
+        "candidate_mask": rng.integers(0, 2, (batch, time, units)) * 2.0,
+        "zoneout_h": rng.random((batch, time, outputs)).round(1),
+        "zoneout_c": rng.integers(0, 2, (batch, time, units)) * 1.0,
+    }
+    if name.startswith("noise"):
+        return some
+    if name == "zoneout rates":
+        return {"zoneout_h": 0.1, "zoneout_c": 0.3}
+    return {k: v for k, v in some.items() if k.startswith(name.split()[0])}
 
 
 NAMES = list(options(np.random.default_rng(0)))
@@ -89,6 +115,7 @@ def problem(seed, name, dtype=np.float64, batch=B, time=T, units=H):
         "mask": rng.random((batch, time)) < 0.7,
         "resets": rng.random((batch, time)) < 0.25,
         **{k: v.astype(dtype) if isinstance(v, np.ndarray) else v for k, v in cell.items()},
+        **noise(rng, name, batch, time, units, outputs),
     }
     return rng, arguments, keywords
 
@@ -104,7 +131,7 @@ def run(arguments, keywords, backend, seed=1):
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "gradient clip"])
 def test_gradients_are_those_of_finite_differences(name, reverse):
     _, arguments, keywords = problem(3, name, units=4)
     keywords["reverse"] = reverse
@@ -197,6 +224,8 @@ def test_resets_make_rows_of_their_own(backend, reverse):
 def test_pack_keeps_the_options():
     for name in NAMES:
         _, arguments, keywords = problem(13, name, np.float32)
+        for key in NO_NOISE._fields:
+            keywords.pop(key, None)
         weights = {k: v for k, v in keywords.items()
                    if k not in ("initial_state", "mask", "resets")}  # fmt: skip
         run_ = {k: keywords[k] for k in ("initial_state", "mask", "resets")}
@@ -211,11 +240,14 @@ def test_pack_keeps_the_options():
         np.testing.assert_array_equal(got[1][1], wanted[1][1])
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if "norm" in name])
-def test_padding_may_be_nan_with_layer_norm(name):
+@pytest.mark.parametrize("name", [name for name in NAMES if "no" in name])
+def test_padding_may_be_nan_with_layer_norm_and_noise(name):
     _, arguments, keywords = problem(19, name)
     wanted, _ = run(arguments, keywords, "numpy")
     arguments[0][~keywords["mask"]] = np.nan
+    for key in NO_NOISE._fields:
+        if np.ndim(keywords.get(key)) == 3:
+            keywords[key][~keywords["mask"]] = np.nan
     got, d = run(arguments, keywords, "numpy")
     for key, value in wanted.items():
         np.testing.assert_array_equal(got[key], value, err_msg=key)
@@ -274,6 +306,11 @@ def test_layer_norm_is_that_of_the_equations(name):
             {"layer_norm": "gate", "norm_gain": np.ones((4, H)), "cell_norm": np.ones(H)},
             r"cell_norm: expected shape \(2, 19\), got \(19,\)",
         ),
+        ({"gradient_clip": -1.0}, "gradient_clip: expected a finite number >= 0, got -1"),
+        ({"zoneout_h": 1.5}, "zoneout_h: expected a finite number >= 0 and <= 1, got 1.5"),
+        ({"zoneout_c": np.zeros((B, H))}, r"zoneout_c: expected shape \(5, 6, 19\), got \(5, 19\)"),
+        ({"candidate_mask": np.zeros((B, T, 1))}, r"candidate_mask: expected shape \(5, 6, 19\)"),
+        ({"recurrent_mask": np.zeros((B, T, H))}, r"recurrent_mask: expected shape \(5, 19\)"),
         ({"norm_epsilon": 0}, "norm_epsilon: expected a finite number > 0, got 0"),
     ],
 )
@@ -281,6 +318,36 @@ def test_wrong_options_are_refused(wrong, message):
     _, arguments, keywords = problem(17, "coupled")
     with pytest.raises(ValueError, match=message):
         F.lstm(*arguments, **keywords | wrong)
+
+
+def test_the_gradient_of_each_gate_is_clipped():
+    """One step: the bias's gradient is the clipped one of each row, summed."""
+    _, (x, W, U, b), keywords = problem(29, "gradient clip", time=1)
+    del keywords["mask"], keywords["resets"], keywords["gradient_clip"]
+    d = np.random.default_rng(1).normal(size=(B, H))
+    alone = []
+    for k in range(B):
+        state = tuple(a[k : k + 1] for a in keywords["initial_state"])
+        _, _, tape = F.lstm_forward(x[k : k + 1], W, U, b, initial_state=state)
+        alone.append(F.lstm_backward(tape, dh=d[k : k + 1]).bias)
+    assert np.abs(alone).max() > 0.1
+    del keywords["peephole"]
+    _, _, tape = F.lstm_forward(x, W, U, b, gradient_clip=0.05, **keywords)
+    got = F.lstm_backward(tape, dh=d).bias
+    np.testing.assert_allclose(got, np.clip(alone, -0.05, 0.05).sum(axis=0), atol=1e-12)
+
+
+def test_zoneout_keeps_the_old_state():
+    _, arguments, keywords = problem(31, "zoneout")
+    keywords |= {"zoneout_h": 1, "zoneout_c": 1, "resets": None}
+    _, (h, c) = F.lstm(*arguments, **keywords)
+    np.testing.assert_array_equal(h, keywords["initial_state"][0])
+    np.testing.assert_array_equal(c, keywords["initial_state"][1])
+    nothing = {"zoneout_h": 0, "zoneout_c": np.zeros((B, T, H))}
+    _, (h, c) = F.lstm(*arguments, **keywords | nothing)
+    wanted = F.lstm(*arguments, **keywords | {"zoneout_h": None, "zoneout_c": None})[1]
+    np.testing.assert_allclose(h, wanted[0], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(c, wanted[1], rtol=0, atol=1e-12)
 
 
 def test_an_unknown_option_is_refused():
