@@ -93,8 +93,6 @@ def _segments(steps: Steps, every: int) -> Iterator[Steps]:
 
 def supports(cell: Cell, noise: Noise) -> bool:
     """Whether the kernels know a cell: no projection or layer norm, and these activations."""
-    if any(a is not None for a in noise[1:]) or cell.gradient_clip:
-        return False
     phis = (cell.activation, cell.recurrent_activation, cell.cell_activation)
     return cell is PLAIN or (
         cell.projection is None
@@ -117,8 +115,8 @@ def _activation(phi: activations.Activation) -> tuple[str, float, float, float, 
     return "clamped", alpha, beta, *bounds[phi.name]
 
 
-def _options(cell: Cell, units: int) -> CellOptions | None:
-    if cell is PLAIN:
+def _options(cell: Cell, noise: Noise) -> CellOptions | None:
+    if cell is PLAIN and not any(a is not None for a in noise[1:]):
         return None
     return CellOptions(
         _activation(cell.activation),
@@ -127,7 +125,9 @@ def _options(cell: Cell, units: int) -> CellOptions | None:
         cell.coupled_input_forget,
         cell.cell_clip or np.inf,
         cell.preactivation_clip or np.inf,
+        cell.gradient_clip or np.inf,
         None if cell.peephole is None else _widened(cell.peephole),
+        *(None if a is None else a.reshape(-1, a.shape[-1]) for a in noise[1:]),
     )
 
 
@@ -162,7 +162,7 @@ def lstm_forward(
         recurrent_mask = _widened(shared_rows(recurrent_mask, steps))
     if panels is None:
         panels = len(steps.index) > RAW_ROWS or units % 16 != 0
-    saved = Saved(x, y, h0, kernel, recurrent_kernel, bias, recurrent_mask, _options(cell, units),
+    saved = Saved(x, y, h0, kernel, recurrent_kernel, bias, recurrent_mask, _options(cell, noise),
                   steps, None, None)  # fmt: skip
     if keep and checkpoint_every:
         panels = PackedWeights(kernel, recurrent_kernel, bias).panels

@@ -49,11 +49,17 @@ typedef struct clstm_activation {
     float alpha, beta, least, most; /* of CLAMPED */
 } clstm_activation;
 
-/* The options of an LSTM cell; the equations are those of clstm/_cell.py. */
+/* The options of an LSTM cell; the equations are those of clstm/_cell.py.  Of unit u, at the place
+   k of y: peephole of i at peephole[u], of f and o peephole_gate and 2 peephole_gate further;
+   noise at candidate_mask[k * candidate_row + u] and so on.  NULL: none. */
 typedef struct clstm_cell {
     clstm_activation activation, recurrent_activation, cell_activation;
     int coupled; /* i = 1 - f */
-    float cell_clip, preactivation_clip; /* INFINITY: none */
+    float cell_clip, preactivation_clip, gradient_clip; /* INFINITY: none */
+    const float *peephole; /* zeros up to a whole unit block */
+    ptrdiff_t peephole_gate;
+    const float *candidate_mask, *zoneout_h, *zoneout_c;
+    ptrdiff_t candidate_row, zoneout_h_row, zoneout_c_row; /* 0: the same at all places */
 } clstm_cell;
 
 /* One step of one unit block (16 units) of an LSTM, for some rows. */
@@ -73,15 +79,15 @@ typedef struct clstm_step {
     float *gates;        /* (rows, 64) out: the activations i f g o; NULL beside x: not kept */
     const float *c_prev; /* (rows, 16) */
     float *c;            /* (rows, 16) out; may be c_prev */
+    float *h_kept;       /* (rows, 16) in: h_{t-1}, not masked; out: h_t; with zoneout_h only */
     const float *mask;   /* (rows, h_row) factors of h on its way to the next step, or NULL */
     float *h_next;       /* (rows, h_row) out: h_t, masked */
     float *y;            /* out: h_t, at y[y_index[r] * y_row] */
     const ptrdiff_t *y_index;
     ptrdiff_t y_row;
-    ptrdiff_t units; /* 1 .. 16 units that exist */
+    ptrdiff_t units;        /* 1 .. 16 units that exist */
     const clstm_cell *cell; /* NULL: the plain cell */
-    const float *peephole;  /* 16 weights of gate i, peephole_gate further f, then o; or NULL */
-    ptrdiff_t peephole_gate;
+    ptrdiff_t unit;         /* the first unit of the block */
 } clstm_step;
 
 /* The same, backwards. */
@@ -91,14 +97,14 @@ typedef struct clstm_step_back {
     const float *c_prev, *c; /* (rows, 16) */
     const float *dh;     /* (rows, dh_row): from the next step */
     ptrdiff_t dh_row;
-    const float *dy;     /* from the output, at dy[dy_index[r] * dy_row]; or NULL */
-    const ptrdiff_t *dy_index;
+    const float *dy;     /* from the output, at dy[index[r] * dy_row]; or NULL */
     ptrdiff_t dy_row;
     float *dc;           /* (rows, 16) in: of c_t; out: of c_{t-1} */
+    float *dh_kept;      /* (rows, 16) what zoneout_h adds to dh; in: of h_t; out: of h_{t-1} */
+    const ptrdiff_t *index; /* the places of the rows in y */
     ptrdiff_t units;
     const clstm_cell *cell;
-    const float *peephole;
-    ptrdiff_t peephole_gate;
+    ptrdiff_t unit;
 } clstm_step_back;
 
 typedef struct clstm_kernels {

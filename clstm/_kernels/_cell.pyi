@@ -14,5 +14,9 @@ class CellOptions:
         coupled: bool,
         cell_clip: float,
         preactivation_clip: float,
+        gradient_clip: float,
         peephole: NDArray[np.float32] | None,
+        candidate_mask: NDArray[np.float32] | None,
+        zoneout_h: NDArray[np.float32] | None,
+        zoneout_c: NDArray[np.float32] | None,
     ) -> None: ...

@@ -27,7 +27,13 @@ cdef extern from "clstm.h" nogil:
     ctypedef struct clstm_cell:
         clstm_activation activation, recurrent_activation, cell_activation
         bint coupled
-        float cell_clip, preactivation_clip
+        float cell_clip, preactivation_clip, gradient_clip
+        const float *peephole
+        Py_ssize_t peephole_gate
+        const float *candidate_mask
+        const float *zoneout_h
+        const float *zoneout_c
+        Py_ssize_t candidate_row, zoneout_h_row, zoneout_c_row
 
     ctypedef struct clstm_step:
         Py_ssize_t rows, depth
@@ -43,14 +49,14 @@ cdef extern from "clstm.h" nogil:
         float *gates
         const float *c_prev
         float *c
+        float *h_kept
         const float *mask
         float *h_next
         float *y
         const Py_ssize_t *y_index
         Py_ssize_t y_row, units
         const clstm_cell *cell
-        const float *peephole
-        Py_ssize_t peephole_gate
+        Py_ssize_t unit
 
     ctypedef struct clstm_step_back:
         Py_ssize_t rows
@@ -60,13 +66,13 @@ cdef extern from "clstm.h" nogil:
         const float *dh
         Py_ssize_t dh_row
         const float *dy
-        const Py_ssize_t *dy_index
         Py_ssize_t dy_row
         float *dc
+        float *dh_kept
+        const Py_ssize_t *index
         Py_ssize_t units
         const clstm_cell *cell
-        const float *peephole
-        Py_ssize_t peephole_gate
+        Py_ssize_t unit
 
     ctypedef struct clstm_kernels:
         const char *isa

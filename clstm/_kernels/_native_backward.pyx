@@ -51,14 +51,14 @@ cdef struct Back:
     const float *recurrent  # [NU][NU][4][16][16]: U transposed
     const float *recurrent_mask
     const clstm_cell *cell
-    const float *peephole  # (3, HP) or NULL
-    float *d_peephole  # the same
+    float *d_peephole  # (3, HP) or NULL
     const float *cells
     const float *c0
     float *gates
     const float *dy
     float *dh  # (B, HP)
     float *dc  # [NU][B][16]
+    float *dh_kept  # the same, with zoneout_h
     # for the weights' gradients and dx
     const float *x
     const float *y
@@ -92,7 +92,7 @@ cdef void steps_back(const Back *b, Py_ssize_t begin, Py_ssize_t end, int thread
     cdef Py_ssize_t HP = b.NU * GROUP, s, u, row, row_end, rows, p, n, k
     cdef clstm_step_back step
     memset(&step, 0, sizeof(step))
-    step.dh_row, step.dy_row, step.cell, step.peephole_gate = HP, b.H, b.cell, HP
+    step.dh_row, step.dy_row, step.cell = HP, b.H, b.cell
     cdef clstm_gemm g
     memset(&g, 0, sizeof(g))
     g.blocks, g.depth = b.NU, GATES
@@ -106,16 +106,17 @@ cdef void steps_back(const Back *b, Py_ssize_t begin, Py_ssize_t end, int thread
         rows = row_end - row
         p = b.offsets[s] + row
         for u in range(own.unit, own.unit_end):
-            step.rows, step.units = rows, min(<Py_ssize_t>GROUP, b.H - u * GROUP)
+            step.rows, step.index = rows, b.index + p
+            step.unit, step.units = u * GROUP, min(<Py_ssize_t>GROUP, b.H - u * GROUP)
             step.gates = b.gates + (u * b.N + p) * GATES
             step.c_prev = cells_before(b, u, s) + row * GROUP
             step.c = b.cells + (u * b.N + p) * GROUP
             step.dh = b.dh + row * HP + u * GROUP
             if b.dy != NULL:
-                step.dy, step.dy_index = b.dy + u * GROUP, b.index + p
+                step.dy = b.dy + u * GROUP
             step.dc = b.dc + (u * b.B + row) * GROUP
-            if b.peephole != NULL:
-                step.peephole = b.peephole + u * GROUP
+            if b.dh_kept != NULL:
+                step.dh_kept = b.dh_kept + (u * b.B + row) * GROUP
             table.lstm_step_backward(&step)
         barrier_wait(&b.barriers[own.group], own.unit_groups)
         g.rows = rows
@@ -288,7 +289,8 @@ def backward(float[::1] kept, const float[:, ::1] x, const float[:, ::1] y, cons
     if recurrent_mask is not None:
         b.recurrent_mask = &recurrent_mask[0, 0]
     if cell is not None:
-        b.cell, b.peephole = &cell.options, cell.peepholes
+        b.cell = &cell.options
+    cdef bint zoneout = cell is not None and cell.options.zoneout_h != NULL
     if d_peephole is not None:
         b.d_peephole = &d_peephole[0, 0]
     if dy is not None:
@@ -307,7 +309,8 @@ def backward(float[::1] kept, const float[:, ::1] x, const float[:, ::1] y, cons
     cdef Py_ssize_t together = max(<Py_ssize_t>1, <Py_ssize_t>(BETWEEN_SIGNALS / per_chunk))
     cdef float *scratch = allocate(
         floats(row_bounds.shape[0], BARRIER) + floats(tiles, b.most, TILE) + 2 * floats(b.B, HP)
-        + panels_size(b.H, b.H, True) + (panels_size(b.I, b.H, True) if b.dx else 0))
+        + (floats(b.B, HP) if zoneout else 0) + panels_size(b.H, b.H, True)
+        + (panels_size(b.I, b.H, True) if b.dx else 0))
     try:
         with nogil:
             room = scratch
@@ -316,6 +319,9 @@ def backward(float[::1] kept, const float[:, ::1] x, const float[:, ::1] y, cons
             b.everybody = b.barriers + b.row_groups
             b.scratch = carve(&room, tiles * b.most * TILE)
             b.dc, b.dh = carve(&room, b.B * HP), carve(&room, b.B * HP)
+            if zoneout:
+                b.dh_kept = carve(&room, b.B * HP)
+                memset(b.dh_kept, 0, b.B * HP * sizeof(float))
             b.recurrent = carve(&room, panels_size(b.H, b.H, True))
             if b.dx != NULL:
                 b.kernel = carve(&room, panels_size(b.I, b.H, True))
@@ -332,6 +338,10 @@ def backward(float[::1] kept, const float[:, ::1] x, const float[:, ::1] y, cons
                     with gil:
                         PyErr_CheckSignals()
             for row in range(b.B):
+                if zoneout:
+                    for k in range(b.H):
+                        b.dh[row * HP + k] += b.dh_kept[
+                            (k // GROUP * b.B + row) * GROUP + k % GROUP]
                 memcpy(&dh[row, 0], b.dh + row * HP, b.H * sizeof(float))
                 from_blocks(b.dc + row * GROUP, b.B * GROUP, &dc[row, 0], b.H)
     finally:

@@ -24,7 +24,7 @@ cdef struct Run:
     Py_ssize_t bias_unit
     const float *recurrent_mask  # (B, HP) or NULL
     const clstm_cell *cell  # NULL: the plain one
-    const float *peephole  # (3, HP) or NULL
+    float *h_kept  # [NU][B][16], with zoneout_h
     const float *c0  # [NU][B][16]
     float *gates
     float *cells

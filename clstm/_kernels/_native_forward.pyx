@@ -93,7 +93,7 @@ cdef void steps_forward(const Run *r, int thread, int size) noexcept nogil:
     step.b_k, step.b_group = r.recurrent.row, r.recurrent.gate
     step.y_row = r.H
     step.x_row, step.x_depth = r.I, r.I
-    step.cell, step.peephole_gate = r.cell, HP
+    step.cell = r.cell
     while s < r.end:
         first = s
         end = min(s + r.stretch, r.end)
@@ -114,11 +114,11 @@ cdef void steps_forward(const Run *r, int thread, int size) noexcept nogil:
                     step.x, step.x_index = r.x, r.index + p
                     step.x_panel = r.kernel.at + u * r.kernel.unit
                     step.bias = r.bias + u * r.bias_unit
-                step.units = min(<Py_ssize_t>GROUP, r.H - u * GROUP)
+                step.unit, step.units = u * GROUP, min(<Py_ssize_t>GROUP, r.H - u * GROUP)
                 step.h_next = r.h + ((~s & 1) * r.B + row) * HP + u * GROUP
                 step.y = r.y + u * GROUP
-                if r.peephole != NULL:
-                    step.peephole = r.peephole + u * GROUP
+                if r.h_kept != NULL:
+                    step.h_kept = r.h_kept + (u * r.B + row) * GROUP
                 if r.recurrent_mask != NULL:
                     step.mask = r.recurrent_mask + row * HP + u * GROUP
                 if r.keep:
@@ -195,7 +195,8 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
     if recurrent_mask is not None:
         r.recurrent_mask = &recurrent_mask[0, 0]
     if cell is not None:
-        r.cell, r.peephole = &cell.options, cell.peepholes
+        r.cell = &cell.options
+    cdef bint zoneout = cell is not None and cell.options.zoneout_h != NULL
     cdef Py_ssize_t state = floats(r.B, HP)
     cdef Py_ssize_t units = (r.NU * r.row_groups + threads - 1) // threads  # of one thread
     r.together = (r.B >= TOGETHER_ROWS * r.row_groups
@@ -212,6 +213,8 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
         r.c0 = room
     cdef bint here = panels is True
     cdef Py_ssize_t size = 2 * state + floats(row_bounds.shape[0], BARRIER) + floats(4, HP)
+    if zoneout:
+        size += state
     if not keep:
         size += state + floats(r.NU, r.gates_rows, GATES)
     if here:
@@ -225,6 +228,8 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
         memset(r.barriers, 0, row_bounds.shape[0] * sizeof(team_barrier))
         r.everybody = r.barriers + r.row_groups
         r.h = carve(&room, 2 * r.B * HP)
+        if zoneout:
+            r.h_kept = carve(&room, r.B * HP)
         if not keep:
             r.cells = carve(&room, r.B * HP)
             r.c0 = r.cells
@@ -246,6 +251,8 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
                     panel if bias is None else <float*>&bias[0])
         with nogil:
             to_blocks(&c[0, 0], <float*>r.c0, r.B, r.H)
+            if zoneout:
+                to_blocks(&h[0, 0], r.h_kept, r.B, r.H)
             memset(r.h, 0, 2 * r.B * HP * sizeof(float))
             for row in range(counts[0]):
                 memcpy(r.h + row * HP, &h[row, 0], r.H * sizeof(float))

@@ -80,7 +80,7 @@ static void lstm(const clstm_kernels *t)
         for (int v = 0; v < 4; v++)
             print(t->isa, "lstm_step:gates", gates + r * 64 + v * 16, UNITS);
     clstm_step_back back = {.rows = ROWS, .gates = gates, .c_prev = before, .c = c, .dh = dh,
-                            .dh_row = 16, .dy = y, .dy_index = index, .dy_row = UNITS, .dc = dc,
+                            .dh_row = 16, .dy = y, .index = index, .dy_row = UNITS, .dc = dc,
                             .units = UNITS};
     t->lstm_step_backward(&back);
     for (int r = 0; r < ROWS; r++) {
@@ -91,16 +91,21 @@ static void lstm(const clstm_kernels *t)
                        .recurrent_activation = {.kind = CLSTM_CLAMPED, .alpha = 0.3f, .beta = 0.4f,
                                                 .least = 0, .most = 1},
                        .cell_activation = {.kind = CLSTM_TANH}, .coupled = 1, .cell_clip = 0.7f,
-                       .preactivation_clip = 1.5f};
-    own.cell = back.cell = &cell, own.peephole = back.peephole = panel, own.peephole_gate = 16;
-    back.peephole_gate = 16, own.gates = gates;
+                       .preactivation_clip = 1.5f, .gradient_clip = 0.5f, .peephole = panel,
+                       .peephole_gate = 16, .candidate_mask = mask, .candidate_row = UNITS,
+                       .zoneout_h = numbers(16, 1), .zoneout_c = mask, .zoneout_c_row = UNITS};
+    own.cell = back.cell = &cell, own.gates = gates;
+    own.h_kept = numbers(ROWS * 16, 1), back.dh_kept = numbers(ROWS * 16, 1);
     t->lstm_step(&own);
     print(t->isa, "lstm_step:options", own.y, ROWS * UNITS);
     back.c = own.c;
     t->lstm_step_backward(&back);
     float *sums = calloc(48, sizeof *sums);
     t->peephole_gradient(ROWS, gates, before, own.c, sums, 16);
-    for (int r = 0; r < ROWS; r++) print(t->isa, "options:dz", gates + r * 64, UNITS);
+    for (int r = 0; r < ROWS; r++) {
+        print(t->isa, "options:dz", gates + r * 64, UNITS);
+        print(t->isa, "options:dh_kept", back.dh_kept + r * 16, UNITS);
+    }
     for (int v = 0; v < 3; v++) print(t->isa, "peephole_gradient", sums + v * 16, UNITS);
 }
 
