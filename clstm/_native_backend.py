@@ -13,6 +13,7 @@ from ._kernels import _native_backward, _native_forward, _parallel
 from ._kernels._cell import CellOptions
 from ._kernels._gemm import matmul  # noqa: F401 - part of the interface
 from ._kernels._packed import PackedWeights
+from ._kernels._projection import OutputProjection
 from ._steps import Steps, plan, rows, shared_rows, unrows
 
 Array = np.ndarray
@@ -35,6 +36,7 @@ class Saved(NamedTuple):
     bias: Array | None
     recurrent_mask: Array | None
     options: CellOptions | None  # None: the plain cell
+    projection: OutputProjection | None
     steps: Steps
     kept: Array | None  # gates, cells and c0 in blocks; None: no position is valid
     segments: list[Segment] | None  # instead of `kept`, if it is to be computed again
@@ -92,11 +94,12 @@ def _segments(steps: Steps, every: int) -> Iterator[Steps]:
 
 
 def supports(cell: Cell, noise: Noise) -> bool:
-    """Whether the kernels know a cell: no projection or layer norm, and these activations."""
+    """Whether the kernels know a cell: no layer norm, no zoneout of a clipped projection, and
+    these activations."""
     phis = (cell.activation, cell.recurrent_activation, cell.cell_activation)
     return cell is PLAIN or (
-        cell.projection is None
-        and cell.layer_norm is None
+        cell.layer_norm is None
+        and (cell.proj_clip is None or noise.zoneout_h is None)
         and all(_activation(phi) is not None for phi in phis)
     )
 
@@ -131,6 +134,12 @@ def _options(cell: Cell, noise: Noise) -> CellOptions | None:
     )
 
 
+def _projection(cell: Cell) -> OutputProjection | None:
+    if cell.projection is None:
+        return None
+    return OutputProjection(cell.projection, cell.projection_bias, cell.proj_clip or np.inf)
+
+
 def _widened(array: Array) -> Array:
     """(rows, H) with zeros up to whole unit blocks."""
     wide = np.zeros((len(array), -(-array.shape[1] // 16) * 16), np.float32)
@@ -151,9 +160,9 @@ def lstm_forward(
     panels: those of a `PackedWeights`, if the weights are packed already.
     """
     batch, time = (x.shape[1], x.shape[0]) if time_major else x.shape[:2]
-    units = len(recurrent_kernel)
+    outputs, units = len(recurrent_kernel), c.shape[1]
     steps = plan(batch, time, mask, reverse, time_major, resets=resets)
-    y = (np.empty if steps.full else np.zeros)((*x.shape[:2], units), x.dtype)
+    y = (np.empty if steps.full else np.zeros)((*x.shape[:2], outputs), x.dtype)
     h_out, c_out = np.empty_like(h), np.empty_like(c)
     h, c = rows(h, steps, steps.first), rows(c, steps, steps.first)
     h0 = h.copy() if keep else None
@@ -163,7 +172,7 @@ def lstm_forward(
     if panels is None:
         panels = len(steps.index) > RAW_ROWS or units % 16 != 0
     saved = Saved(x, y, h0, kernel, recurrent_kernel, bias, recurrent_mask, _options(cell, noise),
-                  steps, None, None)  # fmt: skip
+                  _projection(cell), steps, None, None)  # fmt: skip
     if keep and checkpoint_every:
         panels = PackedWeights(kernel, recurrent_kernel, bias).panels
         segments = []
@@ -179,13 +188,13 @@ def lstm_forward(
 
 def _forward(run: Saved, steps: Steps, h: Array, c: Array, panels: Any, keep: bool) -> Any:
     """y of these steps; h, c in packed order become the state after them. What is kept, if so."""
-    units, features = len(run.recurrent_kernel), run.x.shape[2]
-    work = len(steps.index) * 4 * units * (features + units)
+    outputs, units, features = h.shape[1], c.shape[1], run.x.shape[2]
+    work = len(steps.index) * 4 * units * (features + outputs)
     threads, bounds = _share(len(h), work, units, steps)
     return _native_forward.forward(
         run.x.reshape(-1, features), run.kernel, run.recurrent_kernel, run.bias, panels, h, c,
-        run.recurrent_mask, run.options, run.y.reshape(-1, units), steps.counts[0], steps.offsets,
-        steps.index, bounds, threads, keep)  # fmt: skip
+        run.recurrent_mask, run.options, run.projection, run.y.reshape(-1, outputs),
+        steps.counts[0], steps.offsets, steps.index, bounds, threads, keep)  # fmt: skip
 
 
 def lstm_backward(
@@ -193,14 +202,15 @@ def lstm_backward(
     d_bias: Array | None, need_dx: bool = True, d_cell: dict[str, Array] | None = None,
 ) -> tuple[Array | None, Array, Array]:  # fmt: skip
     """As `_reference.lstm_backward`, of float32 arrays."""
-    steps, units = saved.steps, len(saved.recurrent_kernel)
+    steps, units = saved.steps, dc.shape[1]
     dh0, dc0 = np.empty_like(dh), np.empty_like(dc)  # no memory: no change
     dh, dc = rows(dh, steps, steps.last), rows(dc, steps, steps.last)
     dx = None
     if need_dx:
         dx = (np.empty if steps.full else np.zeros)(saved.x.shape, np.float32)
-    d_peephole = _widened(d_cell["peephole"]) if d_cell and "peephole" in d_cell else None
-    sums = (d_kernel, d_recurrent, d_bias)
+    d_cell = d_cell or {}
+    d_peephole = _widened(d_cell["peephole"]) if "peephole" in d_cell else None
+    sums = (d_kernel, d_recurrent, d_bias, d_cell.get("projection"), d_cell.get("projection_bias"))
     if saved.segments is None:
         _backward(saved, steps, saved.h0, saved.kept, dy, dh, dc, sums, dx, d_peephole)
     else:
@@ -221,15 +231,15 @@ def lstm_backward(
 
 
 def _backward(run: Saved, steps: Steps, h0: Array, kept: Array | None, dy: Array | None, dh: Array,
-              dc: Array, sums: tuple[Array, Array, Array | None], dx: Array | None,
+              dc: Array, sums: tuple[Array | None, ...], dx: Array | None,
               d_peephole: Array | None) -> None:  # fmt: skip
     """Gradients of these steps; dh, dc of the state after them become those of the one before."""
-    units, features = len(run.recurrent_kernel), run.x.shape[2]
-    threads, bounds = _share(len(dh), len(steps.index) * 8 * units * (features + units), units,
+    outputs, units, features = dh.shape[1], dc.shape[1], run.x.shape[2]
+    threads, bounds = _share(len(dh), len(steps.index) * 8 * units * (features + outputs), units,
                              steps)  # fmt: skip
     _native_backward.backward(
-        kept, run.x.reshape(-1, features), run.y.reshape(-1, units), h0, run.kernel,
-        run.recurrent_kernel, run.recurrent_mask, run.options,
-        None if dy is None else dy.reshape(-1, units), dh, dc, steps.counts[0], steps.offsets,
-        steps.index, _chunks(steps), bounds, threads, *sums,
-        None if dx is None else dx.reshape(-1, features), d_peephole)  # fmt: skip
+        kept, run.x.reshape(-1, features), run.y.reshape(-1, outputs), h0, run.kernel,
+        run.recurrent_kernel, run.recurrent_mask, run.options, run.projection,
+        None if dy is None else dy.reshape(-1, outputs), dh, dc, steps.counts[0], steps.offsets,
+        steps.index, _chunks(steps), bounds, threads, *sums[:3],
+        None if dx is None else dx.reshape(-1, features), d_peephole, *sums[3:])  # fmt: skip

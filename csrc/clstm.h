@@ -64,7 +64,7 @@ typedef struct clstm_cell {
 
 /* One step of one unit block (16 units) of an LSTM, for some rows. */
 typedef struct clstm_step {
-    ptrdiff_t rows, depth; /* depth: H, the length of h */
+    ptrdiff_t rows, depth; /* depth: the length of h */
     const float *h;        /* (rows, h_row): h_{t-1} */
     ptrdiff_t h_row;
     const float *panel; /* (depth, 64) at b_k reals a row, gates b_group apart */
@@ -80,9 +80,10 @@ typedef struct clstm_step {
     const float *c_prev; /* (rows, 16) */
     float *c;            /* (rows, 16) out; may be c_prev */
     float *h_kept;       /* (rows, 16) in: h_{t-1}, not masked; out: h_t; with zoneout_h only */
-    const float *mask;   /* (rows, h_row) factors of h on its way to the next step, or NULL */
-    float *h_next;       /* (rows, h_row) out: h_t, masked */
-    float *y;            /* out: h_t, at y[y_index[r] * y_row] */
+    const float *mask;   /* (rows, next_row) factors of h on its way to the next step, or NULL */
+    float *h_next;       /* (rows, next_row) out: h_t, masked */
+    ptrdiff_t next_row;
+    float *y;            /* out: h_t, at y[y_index[r] * y_row]; or NULL */
     const ptrdiff_t *y_index;
     ptrdiff_t y_row;
     ptrdiff_t units;        /* 1 .. 16 units that exist */

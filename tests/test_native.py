@@ -349,7 +349,9 @@ def test_gradients_are_added_only_to_arrays_that_fit(backend):
 
 
 @pytest.mark.parametrize("every", [1, 300, 600])
-@pytest.mark.parametrize("options", ["dense", "ragged", "resets", "reverse"])
+@pytest.mark.parametrize(
+    "options", ["dense", "ragged", "resets", "reverse", "zoneout", "projection"]
+)
 def test_checkpoints_change_no_bit(every, options):
     rng = np.random.default_rng(21)
     B, T, I, H = 3, 700, 4, 20
@@ -363,9 +365,13 @@ def test_checkpoints_change_no_bit(every, options):
         "ragged": {"lengths": [200, 700, 0], "recurrent_mask": array(B, H)},
         "resets": {"resets": rng.random((B, T)) < 0.01, "peephole": array(3, H)},
         "reverse": {"reverse": True, "mask": rng.random((B, T)) < 0.9},
+        "zoneout": {"lengths": [200, 700, 0], "zoneout_h": rng.random((B, T, H)), "zoneout_c": 0.3},
+        "projection": {"projection": array(H, 7), "proj_clip": 0.2, "recurrent_mask": array(B, 7)},
     }[options]
-    keywords["initial_state"] = array(B, H), array(B, H)
-    dy, dh, dc = array(B, T, H), array(B, H), array(B, H)
+    P = 7 if options == "projection" else H
+    U = U[:P]
+    keywords["initial_state"] = array(B, P), array(B, H)
+    dy, dh, dc = array(B, T, P), array(B, P), array(B, H)
     runs = []
     for checkpoint_every in (None, every):
         y, state, tape = F.lstm_forward(x, W, U, b, backend="native",

@@ -52,6 +52,7 @@ cdef extern from "clstm.h" nogil:
         float *h_kept
         const float *mask
         float *h_next
+        Py_ssize_t next_row
         float *y
         const Py_ssize_t *y_index
         Py_ssize_t y_row, units

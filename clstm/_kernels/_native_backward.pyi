@@ -2,6 +2,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._cell import CellOptions
+from ._projection import OutputProjection
 
 Floats = NDArray[np.float32]
 Places = NDArray[np.intp]
@@ -15,6 +16,7 @@ def backward(
     recurrent_kernel: Floats,
     recurrent_mask: Floats | None,
     cell: CellOptions | None,
+    projection: OutputProjection | None,
     dy: Floats | None,
     dh: Floats,
     dc: Floats,
@@ -29,4 +31,6 @@ def backward(
     d_bias: Floats | None,
     dx: Floats | None,
     d_peephole: Floats | None,
+    d_projection: Floats | None,
+    d_projection_bias: Floats | None,
 ) -> None: ...

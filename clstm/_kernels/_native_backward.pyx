@@ -1,6 +1,7 @@
 """The native LSTM's backward run; the layouts are those of _native_forward.
 
-One barrier per step: a thread's columns of dh belong to its own units, so only dz is exchanged.
+One barrier per step: a thread's columns of dh belong to its own units, so only dz is exchanged; with
+a projection they belong to columns of h of its own, and one barrier more exchanges their gradient.
 Chunks of some steps are taken from the last to the first: their dz is still in the cache when the
 weights' gradients and dx are made of it. A chunk is one chain in each sum, so chunks alone, and not
 how many runs they are dealt out to, decide the bits.
@@ -29,13 +30,21 @@ from ._panels cimport (
     up,
 )
 from ._parallel cimport barrier_wait, flush_subnormals, restore_mode, run, team_barrier
+from ._projection cimport (
+    OutputProjection,
+    Projection,
+    cells_back,
+    outputs_back,
+    projection_gradient,
+    set_projection,
+)
 
 cdef enum:
     TILE = 6  # rows of a weights' gradient that are packed together
 
 
 cdef struct Back:
-    Py_ssize_t B, I, H, NU, N, S
+    Py_ssize_t B, I, H, P, NU, N, S
     const Py_ssize_t *chunks  # the steps at which chunks begin, and S
     Py_ssize_t begin, end  # chunks of this call
     Py_ssize_t most  # packed rows of the largest chunk
@@ -47,8 +56,8 @@ cdef struct Back:
     team_barrier *barriers
     team_barrier *everybody
     const float *raw_kernel  # (I, 4H), or NULL if dx is not needed
-    const float *raw_recurrent  # (H, 4H)
-    const float *recurrent  # [NU][NU][4][16][16]: U transposed
+    const float *raw_recurrent  # (P, 4H)
+    const float *recurrent  # [PP / 16][NU][4][16][16]: U transposed
     const float *recurrent_mask
     const clstm_cell *cell
     float *d_peephole  # (3, HP) or NULL
@@ -56,9 +65,16 @@ cdef struct Back:
     const float *c0
     float *gates
     const float *dy
-    float *dh  # (B, HP)
+    float *dh  # (B, PP)
     float *dc  # [NU][B][16]
-    float *dh_kept  # the same, with zoneout_h
+    float *dh_kept  # the same, with zoneout_h; (B, PP) with a projection too
+    bint projected
+    Projection projection
+    const float *m  # (N, HP): what was projected
+    float *dm  # (B, HP)
+    float *dp  # (most, PP): gradients of m P + b of a chunk
+    float *d_projection
+    float *d_projection_bias
     # for the weights' gradients and dx
     const float *x
     const float *y
@@ -89,49 +105,61 @@ cdef void steps_back(const Back *b, Py_ssize_t begin, Py_ssize_t end, int thread
     """gates to dz, dh and dc to the step before, for steps end - 1 .. begin."""
     cdef const clstm_kernels *table = native_kernels()
     cdef Share own = share_of(b.row_groups, b.row_bounds, b.B, b.NU, thread, size)
-    cdef Py_ssize_t HP = b.NU * GROUP, s, u, row, row_end, rows, p, n, k
+    cdef Py_ssize_t HP = b.NU * GROUP, PP = up(b.P), s, u, row, row_end, rows, p, n, k
+    cdef Py_ssize_t first = PP // GROUP * own.part // own.unit_groups  # groups of columns of h
+    cdef Py_ssize_t last = PP // GROUP * (own.part + 1) // own.unit_groups
+    cdef float *dp
     cdef clstm_step_back step
     memset(&step, 0, sizeof(step))
-    step.dh_row, step.dy_row, step.cell = HP, b.H, b.cell
+    step.dh_row, step.dy_row, step.cell = HP, b.P, b.cell
     cdef clstm_gemm g
     memset(&g, 0, sizeof(g))
     g.blocks, g.depth = b.NU, GATES
     g.a_row, g.a_block, g.a_k = GATES, b.N * GATES, 1
     g.b_block, g.b_k, g.b_group = GATES * GROUP, GROUP, b.NU * GATES * GROUP
-    g.c_row, g.c_group, g.width, g.last = HP, GROUP, GROUP, GROUP
+    g.c_row, g.c_group, g.width, g.last = PP, GROUP, GROUP, GROUP
     g.start = &ZEROS[0]
     for s in range(end - 1, begin - 1, -1):
         row = min(own.row, b.counts[s])
         row_end = min(own.row_end, b.counts[s])
         rows = row_end - row
         p = b.offsets[s] + row
+        if b.projected:
+            dp = b.dp + (p - b.offsets[begin]) * PP
+            outputs_back(&b.projection, &own, b.dh, b.dh_kept, b.dy, b.y, b.index + p, row, row_end,
+                         dp)
+            barrier_wait(&b.barriers[own.group], own.unit_groups)
+            cells_back(&b.projection, &own, dp, row, row_end, b.dm)
         for u in range(own.unit, own.unit_end):
             step.rows, step.index = rows, b.index + p
             step.unit, step.units = u * GROUP, min(<Py_ssize_t>GROUP, b.H - u * GROUP)
             step.gates = b.gates + (u * b.N + p) * GATES
             step.c_prev = cells_before(b, u, s) + row * GROUP
             step.c = b.cells + (u * b.N + p) * GROUP
-            step.dh = b.dh + row * HP + u * GROUP
-            if b.dy != NULL:
-                step.dy = b.dy + u * GROUP
             step.dc = b.dc + (u * b.B + row) * GROUP
-            if b.dh_kept != NULL:
-                step.dh_kept = b.dh_kept + (u * b.B + row) * GROUP
+            if b.projected:
+                step.dh = b.dm + row * HP + u * GROUP
+            else:
+                step.dh = b.dh + row * HP + u * GROUP
+                if b.dy != NULL:
+                    step.dy = b.dy + u * GROUP
+                if b.dh_kept != NULL:
+                    step.dh_kept = b.dh_kept + (u * b.B + row) * GROUP
             table.lstm_step_backward(&step)
         barrier_wait(&b.barriers[own.group], own.unit_groups)
         g.rows = rows
         g.a = b.gates + p * GATES
-        u = own.unit
-        while u < own.unit_end and rows > 0:
-            g.groups = min(<Py_ssize_t>4, own.unit_end - u)
+        u = first
+        while u < last and rows > 0:
+            g.groups = min(<Py_ssize_t>4, last - u)
             g.b = b.recurrent + u * g.b_group
-            g.c = b.dh + row * HP + u * GROUP
+            g.c = b.dh + row * PP + u * GROUP
             table.gemm(&g)
             u += g.groups
         if b.recurrent_mask != NULL:
             for n in range(row, row_end):
-                for k in range(own.unit * GROUP, own.unit_end * GROUP):
-                    b.dh[n * HP + k] *= b.recurrent_mask[n * HP + k]
+                for k in range(first * GROUP, last * GROUP):
+                    b.dh[n * PP + k] *= b.recurrent_mask[n * PP + k]
 
 
 cdef void gather(const Back *b, bint recurrent, Py_ssize_t tile, Py_ssize_t p, Py_ssize_t end,
@@ -140,8 +168,8 @@ cdef void gather(const Back *b, bint recurrent, Py_ssize_t tile, Py_ssize_t p, P
 
     step: the one that p belongs to.
     """
-    cdef Py_ssize_t first = tile * TILE, width = b.H if recurrent else b.I, r
-    cdef Py_ssize_t n = min(<Py_ssize_t>TILE, width - first), k, HP = b.NU * GROUP
+    cdef Py_ssize_t first = tile * TILE, width = b.P if recurrent else b.I, r
+    cdef Py_ssize_t n = min(<Py_ssize_t>TILE, width - first), k, PP = up(b.P)
     cdef const float *source
     while p < end:
         while p >= b.offsets[step + 1]:
@@ -150,14 +178,14 @@ cdef void gather(const Back *b, bint recurrent, Py_ssize_t tile, Py_ssize_t p, P
         if not recurrent:
             source = b.x + b.index[p] * b.I
         elif step == 0:
-            source = b.h0 + r * b.H
+            source = b.h0 + r * b.P
         else:
-            source = b.y + b.index[b.offsets[step - 1] + r] * b.H
+            source = b.y + b.index[b.offsets[step - 1] + r] * b.P
         for k in range(n):
             rows[k] = source[first + k]
         if recurrent and b.recurrent_mask != NULL:
             for k in range(n):
-                rows[k] *= b.recurrent_mask[r * HP + first + k]
+                rows[k] *= b.recurrent_mask[r * PP + first + k]
         rows += TILE
         p += 1
 
@@ -169,7 +197,7 @@ cdef void weights_gradient(const Back *b, Py_ssize_t step, Py_ssize_t end_step, 
     Each thread has rows of the gradients of its own, in tiles of 6.
     """
     cdef const clstm_kernels *table = native_kernels()
-    cdef Py_ssize_t x_tiles = (b.I + TILE - 1) // TILE, h_tiles = (b.H + TILE - 1) // TILE
+    cdef Py_ssize_t x_tiles = (b.I + TILE - 1) // TILE, h_tiles = (b.P + TILE - 1) // TILE
     cdef Py_ssize_t tiles = x_tiles + h_tiles + (1 if b.d_bias != NULL else 0)
     cdef Py_ssize_t first = tiles * thread // size, last = tiles * (thread + 1) // size
     cdef Py_ssize_t p = b.offsets[step], end = b.offsets[end_step], u, t
@@ -191,7 +219,7 @@ cdef void weights_gradient(const Back *b, Py_ssize_t step, Py_ssize_t end_step, 
                 g.rows = min(<Py_ssize_t>TILE, b.I - t * TILE)
                 g.c = b.d_kernel + t * TILE * 4 * b.H + u * GROUP
             elif t < x_tiles + h_tiles:
-                g.rows = min(<Py_ssize_t>TILE, b.H - (t - x_tiles) * TILE)
+                g.rows = min(<Py_ssize_t>TILE, b.P - (t - x_tiles) * TILE)
                 g.c = b.d_recurrent + (t - x_tiles) * TILE * 4 * b.H + u * GROUP
             else:
                 g.a, g.a_k, g.rows = &ONE[0], 0, 1
@@ -240,7 +268,7 @@ cdef void backward_body(void *context, int thread, int size) noexcept nogil:
     cdef unsigned long mode = flush_subnormals()
     cdef Py_ssize_t k, begin, end
     if b.chunks[b.end] == b.S:
-        pack_share(b.raw_recurrent, b.H, b.H, True, <float*>b.recurrent, thread, size)
+        pack_share(b.raw_recurrent, b.P, b.H, True, <float*>b.recurrent, thread, size)
         if b.dx != NULL:
             pack_share(b.raw_kernel, b.I, b.H, True, <float*>b.kernel, thread, size)
         barrier_wait(b.everybody, size)
@@ -253,33 +281,41 @@ cdef void backward_body(void *context, int thread, int size) noexcept nogil:
             inputs_gradient(b, begin, end, thread, size)
         if b.d_peephole != NULL:
             peephole_gradient(b, begin, end, thread, size)
+        if b.projected:
+            projection_gradient(&b.projection, b.m + b.offsets[begin] * b.NU * GROUP, b.dp,
+                                b.offsets[end] - b.offsets[begin], b.d_projection,
+                                b.d_projection_bias, thread, size)
+            barrier_wait(b.everybody, size)  # before dp is that of the next chunk
     restore_mode(mode)
 
 
 def backward(float[::1] kept, const float[:, ::1] x, const float[:, ::1] y, const float[:, ::1] h0,
              const float[:, ::1] kernel, const float[:, ::1] recurrent_kernel,
-             const float[:, ::1] recurrent_mask, CellOptions cell, const float[:, ::1] dy,
+             const float[:, ::1] recurrent_mask, CellOptions cell, OutputProjection projection,
+             const float[:, ::1] dy,
              float[:, ::1] dh, float[:, ::1] dc, const Py_ssize_t[::1] counts,
              const Py_ssize_t[::1] offsets, const Py_ssize_t[::1] index,
              const Py_ssize_t[::1] chunks, const Py_ssize_t[::1] row_bounds, int threads,
              float[:, ::1] d_kernel, float[:, ::1] d_recurrent, float[::1] d_bias,
-             float[:, ::1] dx, float[:, ::1] d_peephole):
+             float[:, ::1] dx, float[:, ::1] d_peephole, float[:, ::1] d_projection,
+             float[::1] d_projection_bias):
     """Gradients of all steps from what `forward` kept; its gates are overwritten.
 
-    dy (positions, H) or None; dh, dc (B, H) in packed order: gradients of the final state in, of
-    the initial state out; chunks: the steps at which chunks begin, and S. d_kernel (I, 4H),
-    d_recurrent (H, 4H), d_bias (4H) or None and d_peephole (3, HP) or None are added to; dx
-    (positions, I) or None: the valid positions are written.
+    dy (positions, P) or None; dh (B, P), dc (B, H) in packed order: gradients of the final state
+    in, of the initial state out; chunks: the steps at which chunks begin, and S. d_kernel (I, 4H),
+    d_recurrent (P, 4H), d_bias (4H), d_peephole (3, HP), d_projection (H, P) and d_projection_bias
+    (P), or None, are added to; dx (positions, I) or None: the valid positions are written.
     """
     cdef Back b
     memset(&b, 0, sizeof(b))
-    cdef Py_ssize_t HP, row, k, last = chunks.shape[0] - 1
+    cdef Py_ssize_t HP, PP, row, k, last = chunks.shape[0] - 1
+    cdef clstm_cell inner
     cdef float *room
     if kept is None:  # no position is valid
         return
-    b.B, b.H, b.I = h0.shape[0], h0.shape[1], x.shape[1]
+    b.B, b.P, b.H, b.I = h0.shape[0], h0.shape[1], dc.shape[1], x.shape[1]
     b.N, b.S = index.shape[0], counts.shape[0]
-    HP = up(b.H)
+    HP, PP = up(b.H), up(b.P)
     b.NU = HP // GROUP
     b.counts, b.offsets, b.index, b.chunks = &counts[0], &offsets[0], &index[0], &chunks[0]
     for k in range(last):
@@ -301,15 +337,28 @@ def backward(float[::1] kept, const float[:, ::1] x, const float[:, ::1] y, cons
         b.dx = &dx[0, 0]
     room = &kept[0]
     b.gates, b.cells = carve(&room, b.NU * b.N * GATES), carve(&room, b.NU * b.N * GROUP)
-    b.c0 = room
+    b.c0 = carve(&room, b.B * HP)
+    if projection is not None:
+        projection.transpose()
+        b.projected, b.m = True, room
+        set_projection(&b.projection, projection, cell)
+        b.d_projection = &d_projection[0, 0]
+        if d_projection_bias is not None:
+            b.d_projection_bias = &d_projection_bias[0]
+        if cell is not None:  # zoneout is that of the projected h
+            inner = cell.options
+            inner.zoneout_h = NULL
+            b.cell = &inner
     b.x, b.y, b.h0 = &x[0, 0], &y[0, 0], &h0[0, 0]
     b.d_kernel, b.d_recurrent = &d_kernel[0, 0], &d_recurrent[0, 0]
-    cdef Py_ssize_t tiles = (b.I + TILE - 1) // TILE + (b.H + TILE - 1) // TILE + 1
-    cdef double per_chunk = 16.0 * b.H * (b.I + b.H) * b.most
+    cdef Py_ssize_t tiles = (b.I + TILE - 1) // TILE + (b.P + TILE - 1) // TILE + 1
+    cdef double per_chunk = 16.0 * b.H * (b.I + b.P) * b.most
     cdef Py_ssize_t together = max(<Py_ssize_t>1, <Py_ssize_t>(BETWEEN_SIGNALS / per_chunk))
     cdef float *scratch = allocate(
-        floats(row_bounds.shape[0], BARRIER) + floats(tiles, b.most, TILE) + 2 * floats(b.B, HP)
-        + (floats(b.B, HP) if zoneout else 0) + panels_size(b.H, b.H, True)
+        floats(row_bounds.shape[0], BARRIER) + floats(tiles, b.most, TILE)
+        + floats(b.B, HP) + floats(b.B, PP)
+        + (floats(b.B, HP) + floats(b.most, PP) if b.projected else 0)
+        + (floats(b.B, PP) if zoneout else 0) + panels_size(b.P, b.H, True)
         + (panels_size(b.I, b.H, True) if b.dx else 0))
     try:
         with nogil:
@@ -318,17 +367,20 @@ def backward(float[::1] kept, const float[:, ::1] x, const float[:, ::1] y, cons
             memset(b.barriers, 0, row_bounds.shape[0] * sizeof(team_barrier))
             b.everybody = b.barriers + b.row_groups
             b.scratch = carve(&room, tiles * b.most * TILE)
-            b.dc, b.dh = carve(&room, b.B * HP), carve(&room, b.B * HP)
+            b.dc, b.dh = carve(&room, b.B * HP), carve(&room, b.B * PP)
+            if b.projected:
+                b.dm, b.dp = carve(&room, b.B * HP), carve(&room, b.most * PP)
+                memset(b.dp, 0, b.most * PP * sizeof(float))
             if zoneout:
-                b.dh_kept = carve(&room, b.B * HP)
-                memset(b.dh_kept, 0, b.B * HP * sizeof(float))
-            b.recurrent = carve(&room, panels_size(b.H, b.H, True))
+                b.dh_kept = carve(&room, b.B * PP)
+                memset(b.dh_kept, 0, b.B * PP * sizeof(float))
+            b.recurrent = carve(&room, panels_size(b.P, b.H, True))
             if b.dx != NULL:
                 b.kernel = carve(&room, panels_size(b.I, b.H, True))
             to_blocks(&dc[0, 0], b.dc, b.B, b.H)
-            memset(b.dh, 0, b.B * HP * sizeof(float))
+            memset(b.dh, 0, b.B * PP * sizeof(float))
             for row in range(b.B):
-                memcpy(b.dh + row * HP, &dh[row, 0], b.H * sizeof(float))
+                memcpy(b.dh + row * PP, &dh[row, 0], b.P * sizeof(float))
             b.end = last
             while b.end > 0:
                 b.begin = max(<Py_ssize_t>0, b.end - together)
@@ -339,10 +391,11 @@ def backward(float[::1] kept, const float[:, ::1] x, const float[:, ::1] y, cons
                         PyErr_CheckSignals()
             for row in range(b.B):
                 if zoneout:
-                    for k in range(b.H):
-                        b.dh[row * HP + k] += b.dh_kept[
-                            (k // GROUP * b.B + row) * GROUP + k % GROUP]
-                memcpy(&dh[row, 0], b.dh + row * HP, b.H * sizeof(float))
+                    for k in range(b.P):
+                        b.dh[row * PP + k] += b.dh_kept[
+                            row * PP + k if b.projected
+                            else (k // GROUP * b.B + row) * GROUP + k % GROUP]
+                memcpy(&dh[row, 0], b.dh + row * PP, b.P * sizeof(float))
                 from_blocks(b.dc + row * GROUP, b.B * GROUP, &dc[row, 0], b.H)
     finally:
         free(scratch)

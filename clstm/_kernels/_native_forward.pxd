@@ -1,5 +1,6 @@
 from ._dispatch cimport clstm_cell
 from ._parallel cimport team_barrier
+from ._projection cimport Projection
 
 cdef struct Weights:
     # B operands: unit block u, gate v, row k of 16 units: at[u * unit + k * row + v * gate]
@@ -8,7 +9,7 @@ cdef struct Weights:
 
 
 cdef struct Run:
-    Py_ssize_t B, I, H, NU, N, S, begin, end  # begin .. end: steps of this call
+    Py_ssize_t B, I, H, P, NU, N, S, begin, end  # begin .. end: steps of this call
     const Py_ssize_t *counts
     const Py_ssize_t *offsets
     const Py_ssize_t *index
@@ -22,9 +23,11 @@ cdef struct Run:
     Weights kernel, recurrent
     const float *bias  # a row of `kernel`: unit block u at bias_unit * u
     Py_ssize_t bias_unit
-    const float *recurrent_mask  # (B, HP) or NULL
+    const float *recurrent_mask  # (B, PP) or NULL
     const clstm_cell *cell  # NULL: the plain one
-    float *h_kept  # [NU][B][16], with zoneout_h
+    float *h_kept  # [NU][B][16], with zoneout_h; (B, PP) with a projection too
+    Projection projection
+    float *m  # (N or B, HP): what is projected
     const float *c0  # [NU][B][16]
     float *gates
     float *cells
@@ -39,6 +42,6 @@ cdef void forward_body(void *context, int thread, int size) noexcept nogil
 
 # The weights of a run: in panels, or as they are, which takes an H that is a multiple of 16
 cdef void set_panels(Run *r, const float *kernel, Py_ssize_t I, const float *recurrent,
-                     Py_ssize_t H, const float *bias) noexcept nogil
+                     Py_ssize_t P, const float *bias) noexcept nogil
 cdef void set_raw(Run *r, const float *kernel, const float *recurrent, Py_ssize_t H,
                   const float *bias) noexcept nogil

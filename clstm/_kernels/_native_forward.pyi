@@ -2,6 +2,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._cell import CellOptions
+from ._projection import OutputProjection
 
 Floats = NDArray[np.float32]
 Places = NDArray[np.intp]
@@ -16,6 +17,7 @@ def forward(
     c: Floats,
     recurrent_mask: Floats | None,
     cell: CellOptions | None,
+    projection: OutputProjection | None,
     y: Floats,
     counts: Places,
     offsets: Places,

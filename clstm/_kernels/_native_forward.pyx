@@ -6,10 +6,12 @@ NU, HP: see _panels.
 
     gates   [NU][N][64]     i f g o of 16 units each; dz after the backward run
     cells   [NU][N][16]     c_t of all steps, or [NU][B][16] of the current one
-    h       [2][B][HP]      h_{t-1} and h_t, by turns
+    h       [2][B][PP]      h_{t-1} and h_t, by turns; PP is HP without a projection
+    m       [N][HP]         what is projected, or [B][HP]
 
 A team is row_groups x unit_groups threads: a thread works on the rows of its row group and on the
-unit blocks of its unit group. Threads of one row group wait for each other once per step.
+unit blocks of its unit group. Threads of one row group wait for each other once per step, and once
+more before a projection.
 """
 
 from cpython.exc cimport PyErr_CheckSignals
@@ -17,7 +19,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from ._cell cimport CellOptions
-from ._dispatch cimport clstm_gemm, clstm_kernels, clstm_step, native_kernels
+from ._dispatch cimport clstm_cell, clstm_gemm, clstm_kernels, clstm_step, native_kernels
 from ._panels cimport (
     BARRIER,
     BETWEEN_SIGNALS,
@@ -36,6 +38,7 @@ from ._panels cimport (
     up,
 )
 from ._parallel cimport barrier_wait, flush_subnormals, restore_mode, run, team_barrier
+from ._projection cimport OutputProjection, project_outputs, set_projection
 
 cdef enum:
     STRETCH = 1 << 18  # bytes of gates that a thread projects at a time: they stay in its L2
@@ -82,16 +85,16 @@ cdef void forward_body(void *context, int thread, int size) noexcept nogil:
 cdef void steps_forward(const Run *r, int thread, int size) noexcept nogil:
     cdef const clstm_kernels *table = native_kernels()
     cdef Share own = share_of(r.row_groups, r.row_bounds, r.B, r.NU, thread, size)
-    cdef Py_ssize_t HP = r.NU * GROUP, s = r.begin, first, end, u, k, row, row_end, p
+    cdef Py_ssize_t HP = r.NU * GROUP, PP = up(r.P), s = r.begin, first, end, u, k, row, row_end, p
     cdef clstm_step step
     if r.raw_kernel != NULL and s == 0:
         pack_share(r.raw_kernel, r.I, r.H, False, <float*>r.kernel.at, thread, size)
-        pack_share(r.raw_recurrent, r.H, r.H, False, <float*>r.recurrent.at, thread, size)
+        pack_share(r.raw_recurrent, r.P, r.H, False, <float*>r.recurrent.at, thread, size)
         barrier_wait(r.everybody, size)
     memset(&step, 0, sizeof(step))
-    step.depth, step.h_row = r.H, HP
+    step.depth, step.h_row, step.next_row = r.P, PP, HP
     step.b_k, step.b_group = r.recurrent.row, r.recurrent.gate
-    step.y_row = r.H
+    step.y_row = r.P
     step.x_row, step.x_depth = r.I, r.I
     step.cell = r.cell
     while s < r.end:
@@ -105,7 +108,7 @@ cdef void steps_forward(const Run *r, int thread, int size) noexcept nogil:
             p = r.offsets[s] + row
             step.rows = row_end - row
             step.y_index = r.index + p
-            step.h = r.h + ((s & 1) * r.B + row) * HP
+            step.h = r.h + ((s & 1) * r.B + row) * PP
             for k in range(own.unit_end - own.unit if step.rows > 0 else 0):
                 # every second step goes backwards: the last panels are still in the cache
                 u = own.unit_end - 1 - k if s & 1 else own.unit + k
@@ -115,12 +118,15 @@ cdef void steps_forward(const Run *r, int thread, int size) noexcept nogil:
                     step.x_panel = r.kernel.at + u * r.kernel.unit
                     step.bias = r.bias + u * r.bias_unit
                 step.unit, step.units = u * GROUP, min(<Py_ssize_t>GROUP, r.H - u * GROUP)
-                step.h_next = r.h + ((~s & 1) * r.B + row) * HP + u * GROUP
-                step.y = r.y + u * GROUP
-                if r.h_kept != NULL:
-                    step.h_kept = r.h_kept + (u * r.B + row) * GROUP
-                if r.recurrent_mask != NULL:
-                    step.mask = r.recurrent_mask + row * HP + u * GROUP
+                if r.m != NULL:
+                    step.h_next = r.m + (p if r.keep else row) * HP + u * GROUP
+                else:
+                    step.h_next = r.h + ((~s & 1) * r.B + row) * HP + u * GROUP
+                    step.y = r.y + u * GROUP
+                    if r.h_kept != NULL:
+                        step.h_kept = r.h_kept + (u * r.B + row) * GROUP
+                    if r.recurrent_mask != NULL:
+                        step.mask = r.recurrent_mask + row * HP + u * GROUP
                 if r.keep:
                     step.gates = r.gates + (u * r.gates_rows + p) * GATES
                     step.c = r.cells + (u * r.cells_rows + p) * GROUP
@@ -134,16 +140,21 @@ cdef void steps_forward(const Run *r, int thread, int size) noexcept nogil:
                     step.c = r.cells + (u * r.cells_rows + row) * GROUP
                     step.c_prev = step.c
                 table.lstm_step(&step)
+            if r.m != NULL:
+                barrier_wait(&r.barriers[own.group], own.unit_groups)
+                project_outputs(&r.projection, &own, r.m + (p if r.keep else row) * HP, row,
+                                row_end, r.index + p, r.y, r.h + (~s & 1) * r.B * PP,
+                                r.recurrent_mask, r.h_kept)
             s += 1
             if s < r.end:  # after the last step the team's end is the barrier
                 barrier_wait(&r.barriers[own.group], own.unit_groups)
 
 
 cdef void set_panels(Run *r, const float *kernel, Py_ssize_t I, const float *recurrent,
-                     Py_ssize_t H, const float *bias) noexcept nogil:
+                     Py_ssize_t P, const float *bias) noexcept nogil:
     """The weights of a run, packed."""
     r.kernel.at, r.kernel.unit = kernel, I * GATES
-    r.recurrent.at, r.recurrent.unit = recurrent, H * GATES
+    r.recurrent.at, r.recurrent.unit = recurrent, P * GATES
     r.kernel.row = r.recurrent.row = GATES
     r.kernel.gate = r.recurrent.gate = GROUP
     r.bias, r.bias_unit = bias, GATES
@@ -161,33 +172,34 @@ cdef void set_raw(Run *r, const float *kernel, const float *recurrent, Py_ssize_
 def forward(const float[:, ::1] x, const float[:, ::1] kernel,
             const float[:, ::1] recurrent_kernel, const float[::1] bias, panels,
             float[:, ::1] h, float[:, ::1] c, const float[:, ::1] recurrent_mask,
-            CellOptions cell, float[:, ::1] y,
+            CellOptions cell, OutputProjection projection, float[:, ::1] y,
             const Py_ssize_t[::1] counts, const Py_ssize_t[::1] offsets,
             const Py_ssize_t[::1] index, const Py_ssize_t[::1] row_bounds, int threads, bint keep):
     """Run all steps.
 
-    x (positions, I); kernel (I, 4H), recurrent_kernel (H, 4H), bias (4H) or None; panels: those of
+    x (positions, I); kernel (I, 4H), recurrent_kernel (P, 4H), bias (4H) or None; panels: those of
     a `PackedWeights`, or True to pack them here, or False to read them as they are, which takes an
-    H that is a multiple of 16; h, c (B, H) in packed order: the initial state in, the final state
-    out; recurrent_mask (B, HP) or None; cell: None for the plain one; y (positions, H): the valid
-    positions are written. counts (S), offsets (S + 1), index (N); row_bounds: where the row groups
-    begin.
-    Returns gates, cells and c0 in blocks, one after the other, for `backward` if `keep`.
+    H that is a multiple of 16; h (B, P), c (B, H) in packed order: the initial state in, the final
+    state out; recurrent_mask (B, PP) or None; cell: None for the plain one; projection: None if P
+    is H; y (positions, P): the valid positions are written. counts (S), offsets (S + 1), index (N);
+    row_bounds: where the row groups begin.
+    Returns gates, cells, c0 and m as above, one after the other, for `backward` if `keep`.
     """
     cdef Run r
     memset(&r, 0, sizeof(r))
-    cdef Py_ssize_t HP, s, row, last, chunk, n
+    cdef Py_ssize_t HP, PP, s, row, last, chunk, n
+    cdef clstm_cell inner
     cdef const float[::1] W, U, b
     cdef float *W_room
     cdef float *room
     cdef float *panel
     cdef float[::1] kept_floats
-    r.B, r.I, r.H = h.shape[0], x.shape[1], h.shape[1]
+    r.B, r.I, r.P, r.H = h.shape[0], x.shape[1], h.shape[1], c.shape[1]
     r.N, r.S = index.shape[0], counts.shape[0]
     if r.N == 0:
         return None
     r.keep = keep
-    HP = up(r.H)
+    HP, PP = up(r.H), up(r.P)
     r.NU = HP // GROUP
     r.counts, r.offsets, r.index = &counts[0], &offsets[0], &index[0]
     r.row_bounds, r.row_groups = &row_bounds[0], <int>(row_bounds.shape[0] - 1)
@@ -197,29 +209,37 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
     if cell is not None:
         r.cell = &cell.options
     cdef bint zoneout = cell is not None and cell.options.zoneout_h != NULL
-    cdef Py_ssize_t state = floats(r.B, HP)
+    cdef Py_ssize_t state = floats(r.B, HP), outputs = floats(r.B, PP), m = 0
+    if projection is not None:
+        m = floats(r.N if keep else r.B, HP)
+        if cell is not None:  # zoneout is that of the projected h
+            inner = cell.options
+            inner.zoneout_h = NULL
+            r.cell = &inner
     cdef Py_ssize_t units = (r.NU * r.row_groups + threads - 1) // threads  # of one thread
     r.together = (r.B >= TOGETHER_ROWS * r.row_groups
-                  and units * GATES * <Py_ssize_t>sizeof(float) * (r.I + r.H) <= TOGETHER)
+                  and units * GATES * <Py_ssize_t>sizeof(float) * (r.I + r.P) <= TOGETHER)
     r.stretch = max(<Py_ssize_t>1, min(r.S, STRETCH // (r.B * units * 256)))
     r.gates_rows = r.N if keep else 0 if r.together else r.stretch * r.B
     r.cells_rows = r.N if keep else r.B
     kept = None
     if keep:
-        kept = aligned_array(floats(r.NU, r.N, GATES) + floats(r.NU, r.N, GROUP) + state)
+        kept = aligned_array(floats(r.NU, r.N, GATES) + floats(r.NU, r.N, GROUP) + state + m)
         kept_floats = kept
         room = &kept_floats[0]
         r.gates, r.cells = carve(&room, r.NU * r.N * GATES), carve(&room, r.NU * r.N * GROUP)
-        r.c0 = room
+        r.c0 = carve(&room, r.B * HP)
+        if m:
+            r.m = room
     cdef bint here = panels is True
-    cdef Py_ssize_t size = 2 * state + floats(row_bounds.shape[0], BARRIER) + floats(4, HP)
+    cdef Py_ssize_t size = 2 * outputs + floats(row_bounds.shape[0], BARRIER) + floats(4, HP)
     if zoneout:
-        size += state
+        size += outputs
     if not keep:
-        size += state + floats(r.NU, r.gates_rows, GATES)
+        size += state + floats(r.NU, r.gates_rows, GATES) + m
     if here:
-        size += panels_size(r.I, r.H, False) + panels_size(r.H, r.H, False)
-    cdef double per_step = 8.0 * r.H * (r.I + r.H) * r.N / r.S
+        size += panels_size(r.I, r.H, False) + panels_size(r.P, r.H, False)
+    cdef double per_step = 8.0 * r.H * (r.I + r.P) * r.N / r.S
     chunk = max(<Py_ssize_t>1, <Py_ssize_t>(BETWEEN_SIGNALS / per_step))
     cdef float *scratch = allocate(size)
     try:
@@ -227,37 +247,43 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
         r.barriers = <team_barrier*>carve(&room, row_bounds.shape[0] * BARRIER)
         memset(r.barriers, 0, row_bounds.shape[0] * sizeof(team_barrier))
         r.everybody = r.barriers + r.row_groups
-        r.h = carve(&room, 2 * r.B * HP)
+        r.h = carve(&room, 2 * r.B * PP)
         if zoneout:
-            r.h_kept = carve(&room, r.B * HP)
+            r.h_kept = carve(&room, r.B * PP)
         if not keep:
             r.cells = carve(&room, r.B * HP)
             r.c0 = r.cells
             r.gates = carve(&room, r.NU * r.gates_rows * GATES)
+            if m:
+                r.m = carve(&room, r.B * HP)
+        if m:
+            set_projection(&r.projection, projection, cell)
         panel = carve(&room, 4 * HP)  # of the bias
         if bias is None:
             memset(panel, 0, 4 * HP * sizeof(float))
         if isinstance(panels, tuple):
             W, U, b = panels
-            set_panels(&r, &W[0], r.I, &U[0], r.H, &b[0])
+            set_panels(&r, &W[0], r.I, &U[0], r.P, &b[0])
         elif here:
             r.raw_kernel, r.raw_recurrent = &kernel[0, 0], &recurrent_kernel[0, 0]
             if bias is not None:
                 pack_share(&bias[0], 1, r.H, False, panel, 0, 1)
             W_room = carve(&room, panels_size(r.I, r.H, False))
-            set_panels(&r, W_room, r.I, carve(&room, panels_size(r.H, r.H, False)), r.H, panel)
+            set_panels(&r, W_room, r.I, carve(&room, panels_size(r.P, r.H, False)), r.P, panel)
         else:
             set_raw(&r, &kernel[0, 0], &recurrent_kernel[0, 0], r.H,
                     panel if bias is None else <float*>&bias[0])
         with nogil:
             to_blocks(&c[0, 0], <float*>r.c0, r.B, r.H)
-            if zoneout:
-                to_blocks(&h[0, 0], r.h_kept, r.B, r.H)
-            memset(r.h, 0, 2 * r.B * HP * sizeof(float))
+            memset(r.h, 0, 2 * r.B * PP * sizeof(float))
             for row in range(counts[0]):
-                memcpy(r.h + row * HP, &h[row, 0], r.H * sizeof(float))
+                memcpy(r.h + row * PP, &h[row, 0], r.P * sizeof(float))
+            if zoneout and m:
+                memcpy(r.h_kept, r.h, r.B * PP * sizeof(float))
+            elif zoneout:
+                to_blocks(&h[0, 0], r.h_kept, r.B, r.H)
             if r.recurrent_mask != NULL:
-                for n in range(counts[0] * HP):
+                for n in range(counts[0] * PP):
                     r.h[n] *= r.recurrent_mask[n]
             while r.begin < r.S:
                 r.end = min(r.S, r.begin + chunk)
@@ -272,7 +298,7 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
                 while counts[s - 1] <= row:
                     s -= 1
                 last = offsets[s - 1] + row
-                memcpy(&h[row, 0], &y[index[last], 0], r.H * sizeof(float))
+                memcpy(&h[row, 0], &y[index[last], 0], r.P * sizeof(float))
                 from_blocks(r.cells + (last if keep else row) * GROUP, r.cells_rows * GROUP,
                             &c[row, 0], r.H)
     finally:

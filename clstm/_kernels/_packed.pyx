@@ -42,27 +42,27 @@ cdef ndarray = np.ndarray
 
 
 cdef class PackedWeights:
-    """kernel (I, 4H), recurrent_kernel (H, 4H) and bias (4H) or None, as panels; immutable."""
+    """kernel (I, 4H), recurrent_kernel (P, 4H) and bias (4H) or None, as panels; immutable."""
 
-    cdef Py_ssize_t I, H
+    cdef Py_ssize_t I, H, P
     cdef readonly tuple panels  # kernel, recurrent_kernel, bias
     cdef Run weights  # a run that has its weights and nothing else
 
     def __init__(self, const float[:, ::1] kernel, const float[:, ::1] recurrent_kernel,
                  const float[::1] bias):
         cdef float[::1] W, U, b
-        self.I, self.H = kernel.shape[0], recurrent_kernel.shape[0]
+        self.I, self.P, self.H = kernel.shape[0], recurrent_kernel.shape[0], kernel.shape[1] // 4
         self.panels = (aligned_array(panels_size(self.I, self.H, False)),
-                       aligned_array(panels_size(self.H, self.H, False)),
+                       aligned_array(panels_size(self.P, self.H, False)),
                        aligned_array(4 * up(self.H)))
         W, U, b = self.panels
         pack_share(&kernel[0, 0], self.I, self.H, False, &W[0], 0, 1)
-        pack_share(&recurrent_kernel[0, 0], self.H, self.H, False, &U[0], 0, 1)
+        pack_share(&recurrent_kernel[0, 0], self.P, self.H, False, &U[0], 0, 1)
         memset(&b[0], 0, 4 * up(self.H) * sizeof(float))
         if bias is not None:
             pack_share(&bias[0], 1, self.H, False, &b[0], 0, 1)
         memset(&self.weights, 0, sizeof(Run))
-        set_panels(&self.weights, &W[0], self.I, &U[0], self.H, &b[0])
+        set_panels(&self.weights, &W[0], self.I, &U[0], self.P, &b[0])
 
     def step(self, x, tuple state):
         """y (B, 1, H), (h, c) after one step from x (B, 1, I) and state (h, c), each (B, H).
@@ -163,7 +163,7 @@ cdef int run_step(const Run *weights, Py_ssize_t B, Py_ssize_t I, Py_ssize_t H, 
         counts[0], offsets[0], offsets[1], bounds[0], bounds[1] = B, 0, B, 0, B
         for row in range(B):
             index[row] = row
-        r.B, r.I, r.H, r.NU, r.N, r.S, r.end = B, I, H, HP // GROUP, B, 1, 1
+        r.B, r.I, r.P, r.H, r.NU, r.N, r.S, r.end = B, I, H, H, HP // GROUP, B, 1, 1
         r.counts, r.offsets, r.index, r.row_bounds = counts, offsets, index, bounds
         r.row_groups, r.stretch, r.together, r.cells_rows = 1, 1, True, B
         r.barriers = <team_barrier*>carve(&room, 2 * BARRIER)

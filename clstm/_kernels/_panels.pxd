@@ -6,7 +6,7 @@ cdef enum:
 
 cdef struct Share:
     # what one thread works on
-    int group, unit_groups
+    int group, unit_groups, part  # part: which of the unit groups
     Py_ssize_t row, row_end, unit, unit_end
 
 

@@ -17,14 +17,13 @@ cdef extern from "stdlib.h":
 cdef Share share_of(int row_groups, const Py_ssize_t *row_bounds, Py_ssize_t B, Py_ssize_t NU,
                     int thread, int size) noexcept nogil:
     cdef Share share
-    cdef int part
     if size % row_groups != 0:  # the system gave fewer threads than were asked for
         row_groups = 1
     share.unit_groups = size // row_groups
     share.group = thread // share.unit_groups
-    part = thread % share.unit_groups
-    share.unit = NU * part // share.unit_groups
-    share.unit_end = NU * (part + 1) // share.unit_groups
+    share.part = thread % share.unit_groups
+    share.unit = NU * share.part // share.unit_groups
+    share.unit_end = NU * (share.part + 1) // share.unit_groups
     share.row = row_bounds[share.group] if row_groups > 1 else 0
     share.row_end = row_bounds[share.group + 1] if row_groups > 1 else B
     return share

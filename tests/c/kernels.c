@@ -66,7 +66,7 @@ static void lstm(const clstm_kernels *t)
     for (int r = 0; r < ROWS; r++) index[r] = (r * 3) % ROWS;
     clstm_step s = {.rows = ROWS, .depth = H, .h = h, .h_row = H, .panel = panel, .b_k = 64,
                     .b_group = 16, .gates = gates, .c_prev = before, .c = c, .mask = mask,
-                    .h_next = next, .y = y, .y_index = index, .y_row = UNITS, .units = UNITS};
+                    .h_next = next, .next_row = H, .y = y, .y_index = index, .y_row = UNITS, .units = UNITS};
     t->lstm_step(&s);
     print(t->isa, "lstm_step:y", y, ROWS * UNITS);
     print(t->isa, "lstm_step:h", next, UNITS);
