@@ -55,6 +55,7 @@ typedef struct clstm_activation {
 typedef struct clstm_cell {
     clstm_activation activation, recurrent_activation, cell_activation;
     int coupled; /* i = 1 - f */
+    int output_apart; /* h is not made by lstm_step, but by lstm_output, of another c */
     float cell_clip, preactivation_clip, gradient_clip; /* INFINITY: none */
     const float *peephole; /* zeros up to a whole unit block */
     ptrdiff_t peephole_gate;
@@ -108,6 +109,19 @@ typedef struct clstm_step_back {
     ptrdiff_t unit;
 } clstm_step_back;
 
+/* Layer norm of one unit block, for some rows of `parts` times 16 reals. */
+typedef struct clstm_norm {
+    ptrdiff_t rows, units;   /* units: 1 .. 16 that exist */
+    int parts, joined;       /* joined: one mean and variance for all parts */
+    float *a;                /* what is normalised; backwards: its gradient, out */
+    float *values;           /* a with mean 0 and variance 1 */
+    float *z;                /* values gain + shift; backwards: its gradient, in */
+    const float *gain, *shift; /* (parts, 16); shift NULL: z is added to */
+    float *sums;             /* (rows, 8) of this block: two for each part, or the first two */
+    const float *statistics; /* (rows, 8): mean, 1 / sqrt(variance + epsilon) */
+    float *d_gain, *d_shift; /* (parts, 16) */
+} clstm_norm;
+
 typedef struct clstm_kernels {
     const char *isa; /* "avx512", "avx2", "neon", "scalar" or "double" */
     int lanes;       /* reals per vector register */
@@ -143,6 +157,18 @@ typedef struct clstm_kernels {
     void (*gemm)(const clstm_gemm *g);
     void (*lstm_step)(const clstm_step *s);
     void (*lstm_step_backward)(const clstm_step_back *s);
+    /* With output_apart, h_next and y of lstm_step, of the c given; and backwards, dc (rows, 16) of
+       that c, out, and dz of o in `gates`, before lstm_step_backward. */
+    void (*lstm_output)(const clstm_step *s, const float *c);
+    void (*lstm_output_backward)(const clstm_step_back *s, const float *c, float *dc);
+    /* layer norm: see norm.inc; H units in all, whose blocks' sums are sums_block apart */
+    void (*norm_sums)(const clstm_norm *n);
+    void (*norm_statistics)(const clstm_norm *n, ptrdiff_t H, ptrdiff_t sums_block, float epsilon,
+                            float *statistics);
+    void (*norm_apply)(const clstm_norm *n);
+    void (*norm_sums_back)(const clstm_norm *n);
+    void (*norm_means_back)(const clstm_norm *n, ptrdiff_t H, ptrdiff_t sums_block, float *means);
+    void (*norm_apply_back)(const clstm_norm *n, const float *means, int add);
     /* sums (3, 16) += the gradients of the peepholes of one unit block, from dz (rows, 64) and
        c_prev, c (rows, 16): one chain over the rows; sums_row reals from gate to gate */
     void (*peephole_gradient)(ptrdiff_t rows, const float *dz, const float *c_prev, const float *c,

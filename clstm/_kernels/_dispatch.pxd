@@ -26,7 +26,7 @@ cdef extern from "clstm.h" nogil:
 
     ctypedef struct clstm_cell:
         clstm_activation activation, recurrent_activation, cell_activation
-        bint coupled
+        bint coupled, output_apart
         float cell_clip, preactivation_clip, gradient_clip
         const float *peephole
         Py_ssize_t peephole_gate
@@ -75,6 +75,19 @@ cdef extern from "clstm.h" nogil:
         const clstm_cell *cell
         Py_ssize_t unit
 
+    ctypedef struct clstm_norm:
+        Py_ssize_t rows, units
+        int parts, joined
+        float *a
+        float *values
+        float *z
+        const float *gain
+        const float *shift
+        float *sums
+        const float *statistics
+        float *d_gain
+        float *d_shift
+
     ctypedef struct clstm_kernels:
         const char *isa
         int lanes
@@ -90,6 +103,17 @@ cdef extern from "clstm.h" nogil:
         void (*gemm)(const clstm_gemm *g) noexcept nogil
         void (*lstm_step)(const clstm_step *s) noexcept nogil
         void (*lstm_step_backward)(const clstm_step_back *s) noexcept nogil
+        void (*lstm_output)(const clstm_step *s, const float *c) noexcept nogil
+        void (*lstm_output_backward)(const clstm_step_back *s, const float *c,
+                                     float *dc) noexcept nogil
+        void (*norm_sums)(const clstm_norm *n) noexcept nogil
+        void (*norm_statistics)(const clstm_norm *n, Py_ssize_t H, Py_ssize_t sums_block,
+                                float epsilon, float *statistics) noexcept nogil
+        void (*norm_apply)(const clstm_norm *n) noexcept nogil
+        void (*norm_sums_back)(const clstm_norm *n) noexcept nogil
+        void (*norm_means_back)(const clstm_norm *n, Py_ssize_t H, Py_ssize_t sums_block,
+                                float *means) noexcept nogil
+        void (*norm_apply_back)(const clstm_norm *n, const float *means, int add) noexcept nogil
         void (*peephole_gradient)(Py_ssize_t rows, const float *dz, const float *c_prev,
                                   const float *c, float *sums,
                                   Py_ssize_t sums_row) noexcept nogil

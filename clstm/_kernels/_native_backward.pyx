@@ -1,7 +1,7 @@
 """The native LSTM's backward run; the layouts are those of _native_forward.
 
-One barrier per step: a thread's columns of dh belong to its own units, so only dz is exchanged; with
-a projection they belong to columns of h of its own, and one barrier more exchanges their gradient.
+One barrier per step: a thread's columns of dh belong to its own units, so only dz is exchanged;
+with a projection they are columns of its own, and one barrier more exchanges their gradient.
 Chunks of some steps are taken from the last to the first: their dz is still in the cache when the
 weights' gradients and dx are made of it. A chunk is one chain in each sum, so chunks alone, and not
 how many runs they are dealt out to, decide the bits.

@@ -6,7 +6,7 @@ A thread has its own groups of 16 columns of h, in all steps.
 from libc.string cimport memset
 
 from ._cell cimport CellOptions
-from ._dispatch cimport clstm_gemm, clstm_kernels, native_kernels
+from ._dispatch cimport clstm_gemm, native_kernels
 from ._panels cimport GROUP, Share, aligned_array, floats, up
 
 import numpy as np

@@ -35,6 +35,14 @@ INLINE vec v_zip_high(vec a, vec b)
     return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x31);
 }
 
+/* all lanes: halves are added to each other */
+INLINE real v_total(vec a)
+{
+    __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    b = _mm_add_ps(b, _mm_movehl_ps(b, b));
+    return _mm_cvtss_f32(_mm_add_ss(b, _mm_shuffle_ps(b, b, 1)));
+}
+
 /* min and max give b when either is NaN: put the constant first and NaN passes through */
 INLINE vec v_min(vec a, vec b) { return _mm256_min_ps(a, b); }
 INLINE vec v_max(vec a, vec b) { return _mm256_max_ps(a, b); }

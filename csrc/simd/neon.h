@@ -34,6 +34,13 @@ INLINE vec v_fnma(vec a, vec b, vec c) { return vfmsq_f32(c, a, b); } /* -ab + c
 INLINE vec v_zip_low(vec a, vec b) { return vzip1q_f32(a, b); }
 INLINE vec v_zip_high(vec a, vec b) { return vzip2q_f32(a, b); }
 
+/* all lanes: halves are added to each other */
+INLINE real v_total(vec a)
+{
+    float32x2_t b = vadd_f32(vget_low_f32(a), vget_high_f32(a));
+    return vget_lane_f32(b, 0) + vget_lane_f32(b, 1);
+}
+
 /* NaN if either is NaN; on the other instruction sets b then: callers put the constant first */
 INLINE vec v_min(vec a, vec b) { return vminq_f32(a, b); }
 INLINE vec v_max(vec a, vec b) { return vmaxq_f32(a, b); }
