@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import _serialize
-from ._arrays import number
+from ._arrays import number, positive
 from ._serialize import Configurable, register
 
 # Standard deviation of a standard normal distribution cut off at -2 and 2.
@@ -37,6 +37,7 @@ class Initializer(Configurable):
     """
 
     kind = "initializer"
+    sets_forget_gate = False  # an LSTM's bias from it keeps what it has for the forget gate
 
     def __init__(self, seed: int | None = None) -> None:
         if seed is not None and not (isinstance(seed, (int, np.integer)) and seed >= 0):
@@ -268,6 +269,69 @@ class Orthogonal(Initializer):
         q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
         q *= np.where(np.diagonal(r) < 0, -self.gain, self.gain)
         return (q.T if rows < columns else q).reshape(shape)
+
+
+@register("initializer")
+class OrthogonalGates(Initializer):
+    """`Orthogonal` for each gate by itself: a (rows, gates * columns) matrix of `gates` blocks.
+
+    For an LSTM's recurrent kernel (H, 4H), whose four (H, H) blocks then keep the norm of what they
+    multiply; `Orthogonal` makes its rows orthonormal over all gates together. Each block is
+    Saxe et al. 2014's random orthogonal matrix.
+
+    Args:
+        gain: float. Default 1.
+        gates: int >= 1, number of blocks. Default 4.
+        seed: int or None (default).
+
+    Raises:
+        TypeError, ValueError: an argument is none of these.
+    """
+
+    def __init__(self, gain: float = 1.0, gates: int = 4, seed: int | None = None) -> None:
+        super().__init__(seed)
+        self.gain = number("gain", gain)
+        self.gates = positive("gates", gates)
+
+    def _draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Float64s:
+        if len(shape) != 2 or shape[1] % self.gates:
+            raise ValueError(f"OrthogonalGates needs a shape (rows, {self.gates} * columns), "
+                             f"received {shape}")  # fmt: skip
+        block = Orthogonal(self.gain)
+        columns = shape[1] // self.gates
+        return np.hstack([block._draw((shape[0], columns), rng) for _ in range(self.gates)])
+
+
+@register("initializer")
+class Chrono(Initializer):
+    """An LSTM's bias (4H,) for dependencies of up to `max_time` steps, gates i f g o.
+
+    b_f = log(u), u uniform on [1, max_time - 1), b_i = -b_f, the others 0: a unit whose forget gate
+    is sigmoid(b_f) = u / (1 + u) forgets in about 1 + u steps. Tallec & Ollivier 2018
+    (arXiv 1804.11188).
+
+    `LSTM(bias_initializer=Chrono(1000))` keeps these values, whatever its `unit_forget_bias`.
+
+    Args:
+        max_time: float >= 2, the longest dependency expected, in steps.
+        seed: int or None (default).
+
+    Raises:
+        TypeError, ValueError: an argument is none of these.
+    """
+
+    sets_forget_gate = True
+
+    def __init__(self, max_time: float, seed: int | None = None) -> None:
+        super().__init__(seed)
+        self.max_time = number("max_time", max_time, least=2)
+
+    def _draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Float64s:
+        if len(shape) != 1 or shape[0] % 4:
+            raise ValueError(f"Chrono needs a shape (4 * units,), received {shape}")
+        forget = np.log(rng.uniform(1, self.max_time - 1, shape[0] // 4))
+        zeros = np.zeros_like(forget)
+        return np.concatenate([-forget, forget, zeros, zeros])
 
 
 def get(identifier: Any) -> Initializer | None:

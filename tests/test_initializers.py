@@ -18,6 +18,7 @@ RANDOM = [
     init.LecunUniform,
     init.LecunNormal,
     init.Orthogonal,
+    init.OrthogonalGates,
 ]
 
 
@@ -91,6 +92,32 @@ def test_orthogonal_is_uniform_in_sign():
     assert abs(np.mean(first)) < 5 * (0.5 / 400) ** 0.5
 
 
+@pytest.mark.parametrize(
+    ("shape", "gates"), [((5, 20), 4), ((3, 20), 4), ((7, 12), 3), ((4, 4), 1)]
+)
+def test_orthogonal_gates(shape, gates):
+    w = init.OrthogonalGates(1.5, gates)(shape, "float64", rng())
+    assert w.shape == shape and w.flags.c_contiguous
+    blocks = np.split(w, gates, axis=1)
+    for block in blocks:
+        gram = block @ block.T if shape[0] <= block.shape[1] else block.T @ block
+        np.testing.assert_allclose(gram, 1.5**2 * np.eye(len(gram)), atol=1e-13)
+    assert gates == 1 or not np.array_equal(blocks[0], blocks[1])
+
+
+def test_chrono():
+    w = init.Chrono(1000)((40_000,), "float64", rng())
+    i, f, g, o = np.split(w, 4)
+    assert np.array_equal(i, -f) and not g.any() and not o.any()
+    u = np.exp(f)  # uniform on [1, 999): mean 500, variance 998^2 / 12
+    assert 1 <= u.min() < 3 and 997 < u.max() < 999
+    assert u.mean() == pytest.approx(500, abs=5 * 998 / (12 * len(u)) ** 0.5)
+    assert u.var() == pytest.approx(998**2 / 12, rel=0.05)
+    assert not init.Chrono(2)((8,)).any()
+    again = init.get({"class_name": "Chrono", "config": init.Chrono(50, seed=3).get_config()})
+    assert np.array_equal(again((8,)), init.Chrono(50, seed=3)((8,)))
+
+
 def test_constants():
     assert np.array_equal(init.Zeros()((2, 3)), np.zeros((2, 3), np.float32))
     assert np.array_equal(init.Ones()((2, 3)), np.ones((2, 3), np.float32))
@@ -101,13 +128,13 @@ def test_constants():
 @pytest.mark.parametrize("cls", RANDOM)
 def test_determinism(cls):
     generator = rng()
-    first, second = cls()((6, 5), "float32", generator), cls()((6, 5), "float32", generator)
+    first, second = cls()((6, 8), "float32", generator), cls()((6, 8), "float32", generator)
     assert not np.array_equal(first, second)
-    assert np.array_equal(first, cls()((6, 5), "float32", rng()))
+    assert np.array_equal(first, cls()((6, 8), "float32", rng()))
     seeded = cls(seed=4)
-    assert np.array_equal(seeded((6, 5), "float32", generator), seeded((6, 5)))
-    assert not np.array_equal(seeded((6, 5)), first)
-    assert not np.array_equal(cls()((6, 5)), cls()((6, 5)))
+    assert np.array_equal(seeded((6, 8), "float32", generator), seeded((6, 8)))
+    assert not np.array_equal(seeded((6, 8)), first)
+    assert not np.array_equal(cls()((6, 8)), cls()((6, 8)))
 
 
 @pytest.mark.parametrize("cls", [*RANDOM, init.Zeros, init.Ones, init.Constant, init.Identity])
@@ -124,7 +151,7 @@ def test_dtype_and_layout(cls, dtype):
         "zeros", "zero", "ones", "one", "constant", "random_normal", "normal", "random_uniform",
         "uniform", "truncated_normal", "variance_scaling", "glorot_uniform", "glorot_normal",
         "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", "orthogonal", "identity",
-        "GlorotUniform", "Orthogonal",
+        "GlorotUniform", "Orthogonal", "orthogonal_gates",
     ],
 )  # fmt: skip
 def test_names(name):
@@ -139,6 +166,14 @@ def test_names(name):
         (lambda: init.VarianceScaling(scale=0), "scale.*> 0.*0"),
         (lambda: init.VarianceScaling(mode="fan"), "mode.*fan_in.*'fan'"),
         (lambda: init.VarianceScaling(distribution="cauchy"), "distribution.*uniform.*'cauchy'"),
+        (lambda: init.OrthogonalGates()((4, 6)), r"OrthogonalGates.*4 \* columns.*\(4, 6\)"),
+        (lambda: init.OrthogonalGates()((8,)), r"OrthogonalGates.*\(8,\)"),
+        (lambda: init.OrthogonalGates(gates=0), "gates.*at least 1.*0"),
+        (lambda: init.Chrono(1.5), "max_time.*>= 2.*1.5"),
+        (lambda: init.Chrono(float("inf")), "max_time.*finite.*inf"),
+        (lambda: init.Chrono(9)((4, 4)), r"Chrono.*4 \* units.*\(4, 4\)"),
+        (lambda: init.Chrono(9)((6,)), r"Chrono.*\(6,\)"),
+        (lambda: init.get("chrono"), "chrono.*max_time"),
         (lambda: init.RandomNormal(seed=-1), "seed.*-1"),
         (lambda: init.RandomNormal(seed="x"), "seed.*'x'"),
     ],
