@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import activations
-from .._arrays import fraction, mask_array, positive
+from .._arrays import fraction, mask_array, number, positive
 from .._cell import WEIGHTS, check_options, make_cell, norm_gain_shape
 from .._serialize import get, register
 from ..functional import Packed, lstm, lstm_backward, lstm_forward, pack
@@ -25,7 +25,8 @@ class LSTM(Recurrent):
         activation, recurrent_activation, cell_activation: of the candidate; of the gates; of the
             cell, if it is not that of the candidate.
         use_bias, unit_forget_bias: whether b is there; whether the forget gate's starts at 1
-            (Jozefowicz et al. 2015).
+            (Jozefowicz et al. 2015), or a number to start at. A bias_initializer that sets the
+            forget gate itself, `Chrono`, keeps its values.
         kernel_*, recurrent_*, bias_*: initializers, regularizers, constraints, as in Keras.
         dropout, recurrent_dropout: shares of the inputs and of h_{t-1} dropped in training, the
             same elements at all steps of a row (Gal & Ghahramani 2016).
@@ -66,7 +67,7 @@ class LSTM(Recurrent):
         kernel_initializer: Any = "glorot_uniform",
         recurrent_initializer: Any = "orthogonal",
         bias_initializer: Any = "zeros",
-        unit_forget_bias: bool = True,
+        unit_forget_bias: bool | float = True,
         kernel_regularizer: Any = None,
         recurrent_regularizer: Any = None,
         bias_regularizer: Any = None,
@@ -101,7 +102,10 @@ class LSTM(Recurrent):
         self.kernel_initializer = get("initializer", kernel_initializer)
         self.recurrent_initializer = get("initializer", recurrent_initializer)
         self.bias_initializer = get("initializer", bias_initializer)
-        self.unit_forget_bias = bool(unit_forget_bias)
+        self.unit_forget_bias = (
+            unit_forget_bias if isinstance(unit_forget_bias, bool)
+            else number("unit_forget_bias", unit_forget_bias)
+        )  # fmt: skip
         self.kernel_regularizer = get("regularizer", kernel_regularizer)
         self.recurrent_regularizer = get("regularizer", recurrent_regularizer)
         self.bias_regularizer = get("regularizer", bias_regularizer)
@@ -163,8 +167,9 @@ class LSTM(Recurrent):
         if self.use_bias:
             self.add_weight("bias", (4 * units,), self.bias_initializer, self.bias_regularizer,
                             self.bias_constraint)  # fmt: skip
-            if self.unit_forget_bias:
-                self.params["bias"][units : 2 * units] = 1
+            keeps = getattr(self.bias_initializer, "sets_forget_gate", False)
+            if self.unit_forget_bias is not False and not keeps:
+                self.params["bias"][units : 2 * units] = self.unit_forget_bias
         if self.peephole:
             self.add_weight("peephole", (3, units), "zeros")
         if self.projection:

@@ -71,6 +71,35 @@ def test_shapes_and_first_weights():
     assert len(layer.weights) == 3 and layer.count_params() == 48 + 36 + 12
 
 
+@pytest.mark.parametrize(
+    ("given", "forget"), [(True, 1), (False, 0.25), (3.0, 3), (-2, -2), (0, 0), (np.float32(2), 2)]
+)
+def test_forget_bias(given, forget):
+    layer = LSTM(2, unit_forget_bias=given, bias_initializer=clstm.initializers.Constant(0.25))
+    layer.ensure_built((None, 5, 3))
+    np.testing.assert_array_equal(layer.params["bias"][2:4], forget)
+    np.testing.assert_array_equal(layer.params["bias"][[0, 1, 4, 5, 6, 7]], 0.25)
+    again = LSTM.from_config(layer.get_config())
+    assert again.unit_forget_bias == given
+    assert isinstance(again.unit_forget_bias, bool) == isinstance(given, bool)
+
+
+@pytest.mark.parametrize("given", ["1", None, [1.0]])
+def test_bad_forget_bias(given):
+    with pytest.raises(TypeError, match="unit_forget_bias: expected a number, got"):
+        LSTM(2, unit_forget_bias=given)
+    with pytest.raises(ValueError, match="unit_forget_bias: expected a finite number, got nan"):
+        LSTM(2, unit_forget_bias=float("nan"))
+
+
+@pytest.mark.parametrize("options", [{}, {"unit_forget_bias": False}, {"unit_forget_bias": 3.0}])
+def test_chrono_sets_the_forget_gate_whatever_unit_forget_bias_says(options):
+    chrono = clstm.initializers.Chrono(1000, seed=5)
+    layer = LSTM(6, bias_initializer=chrono, recurrent_initializer="orthogonal_gates", **options)
+    layer.ensure_built((None, 5, 3))
+    np.testing.assert_array_equal(layer.params["bias"], chrono((24,)))
+
+
 def test_equals_the_function(rng):
     x = rng.normal(size=(3, 4, 2))
     layer = LSTM(5, return_sequences=True, return_state=True, go_backwards=True, **D)
