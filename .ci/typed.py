@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from clstm import LSTM, Dense, Model, Sequential, load_model
+from clstm import LSTM, Dense, Model, Sequential, gradient_health, load_model
 from clstm import functional as F
 
 
@@ -22,3 +22,9 @@ def train(x: np.ndarray, y: np.ndarray) -> list[float]:
 def last(x: np.ndarray, kernel: np.ndarray, recurrent_kernel: np.ndarray) -> np.ndarray:
     _, (h, _) = F.lstm(x, kernel, recurrent_kernel, lengths=[3, 1])
     return h
+
+
+def vanishing(model: Model, x: np.ndarray, y: np.ndarray) -> list[str]:
+    health = gradient_health(model, x, y, saturated=(0.1, 0.9))
+    health.plot("health.png")
+    return [layer.name for layer in health.layers if layer.verdict == "vanishes"]

@@ -32,6 +32,7 @@ from . import (
     schedules,
 )
 from ._serialize import register
+from .health import gradient_health
 from .io.model_file import load_model
 from .layers import (
     LSTM,
@@ -57,6 +58,6 @@ __all__ = [
     "LSTM", "Activation", "Add", "Bidirectional", "Concatenate", "Dense", "Dropout", "Embedding",
     "Flatten", "Input", "Layer", "LayerNormalization", "Masking", "Model", "Reshape", "Sequential",
     "TimeDistributed", "activations", "callbacks", "config", "constraints", "datasets",
-    "functional", "initializers", "layers", "load_model", "losses", "metrics", "optimizers",
-    "random", "register", "regularizers", "schedules", "set_seed",
+    "functional", "gradient_health", "initializers", "layers", "load_model", "losses", "metrics",
+    "optimizers", "random", "register", "regularizers", "schedules", "set_seed",
 ]  # fmt: skip

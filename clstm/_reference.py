@@ -12,6 +12,7 @@ The equations with all options stand in `clstm._cell`; one step is in `clstm._re
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -96,11 +97,13 @@ def _at(noise: Noise, t: int, time_major: bool) -> Noise:
 def lstm_backward(
     saved: Saved, dy: Array | None, dh: Array, dc: Array, d_kernel: Array, d_recurrent: Array,
     d_bias: Array | None, need_dx: bool = True, d_cell: dict[str, Array] | None = None,
+    record: Callable[[int, Array, Array], None] | None = None,
 ) -> tuple[Array | None, Array, Array]:  # fmt: skip
     """Gradients from dy, shaped as y, or None, and dh (B, P), dc (B, H) of the final state.
 
     The weights' gradients are added to d_kernel, d_recurrent, d_bias and d_cell, which has those of
     `cell.weights`. Returns dx, dh0, dc0.
+    record: is called with each t, dL/dh_t and dL/dc_t, c_t before its clip and zoneout.
     """
     x, mask, cell = saved.x, saved.mask, saved.cell
     if dy is not None and saved.time_major:
@@ -115,7 +118,10 @@ def lstm_backward(
             return new if mask is None else np.where(mask[:, t, None], new, old)
 
         dh_new = dh if dy is None else dh + dy[:, t]
-        dzx, dzh, dz, dc_prev, dh_kept = step_back(cell, taken, dh_new, dc, valid, cell_sums)
+        dzx, dzh, dz, dc_prev, dh_kept, dc_new = step_back(cell, taken, dh_new, dc, valid,
+                                                           cell_sums)  # fmt: skip
+        if record is not None:
+            record(t, dh_new, dc_new)
         if dx is not None:
             dx[:, t] = dzx @ saved.kernel.T
         sums[0] += x[:, t].T @ dzx

@@ -120,9 +120,9 @@ def step(cell: Cell, noise: Noise, zx: Array, zh: Array, bias: Array | None, c_p
 
 def step_back(cell: Cell, s: Step, dh: Array, dc: Array, valid: Callable[[Array], Array],
               d_cell: dict[str, Array]
-              ) -> tuple[Array, Array, Array, Array, Array | int]:  # fmt: skip
-    """Gradients of x W, h_in U and the bias by row, each (B, 4H), dc_{t-1}, and of dh_{t-1} what
-    does not come from h_in, from dh_t and dc_t.
+              ) -> tuple[Array, Array, Array, Array, Array | int, Array]:  # fmt: skip
+    """Gradients of x W, h_in U and the bias by row, each (B, 4H), dc_{t-1}, of dh_{t-1} what does
+    not come from h_in, and of c_raw, all from dh_t and dc_t.
 
     Adds to the gradients of the cell's weights, d_cell.
     valid: sets an array to 0 where the step is not taken.
@@ -185,4 +185,4 @@ def step_back(cell: Cell, s: Step, dh: Array, dc: Array, valid: Callable[[Array]
             d_cell["norm_gain"][row] += (dz * n.values).sum(axis=0)
         dzx, dzh = (_unnormalise(dz * gain, n)
                     for gain, n in zip(cell.norm_gain, s.norms, strict=True))  # fmt: skip
-    return dzx, dzh, dz, dc_prev, dh_prev
+    return dzx, dzh, dz, dc_prev, dh_prev, dc

@@ -32,6 +32,8 @@ OBJECTS = [
     ("initializer", initializers.VarianceScaling(2.0, "fan_out", "normal", 1)),
     ("initializer", initializers.GlorotUniform(5)),
     ("initializer", initializers.Orthogonal(1.5)),
+    ("initializer", initializers.OrthogonalGates(1.5, 3, 2)),
+    ("initializer", initializers.Chrono(1000, 2)),
     ("initializer", initializers.Identity(2.0)),
     ("regularizer", regularizers.L1(0.1)),
     ("regularizer", regularizers.L2(0.2)),
