@@ -12,6 +12,7 @@ from ._cell import NO_NOISE, PLAIN, Cell, Noise
 from ._kernels import _native_backward, _native_forward, _parallel
 from ._kernels._cell import CellOptions
 from ._kernels._gemm import matmul  # noqa: F401 - part of the interface
+from ._kernels._norm import LayerNorms
 from ._kernels._packed import PackedWeights
 from ._kernels._projection import OutputProjection
 from ._steps import Steps, plan, rows, shared_rows, unrows
@@ -38,7 +39,8 @@ class Saved(NamedTuple):
     options: CellOptions | None  # None: the plain cell
     projection: OutputProjection | None
     steps: Steps
-    kept: Array | None  # gates, cells and c0 in blocks; None: no position is valid
+    cell: Cell
+    kept: tuple[Array | None, LayerNorms | None] | None  # as `_forward` gives it
     segments: list[Segment] | None  # instead of `kept`, if it is to be computed again
 
 
@@ -50,16 +52,17 @@ class Segment(NamedTuple):
     c: Array
 
 
-def _share(batch: int, work: int, units: int, steps: Steps) -> tuple[int, Array]:
+def _share(batch: int, work: int, units: int, steps: Steps, norm: bool) -> tuple[int, Array]:
     """How many threads, and where the row groups of the team begin.
 
     Groups of rows need no barriers, but each thread reads all weights: where those fit into a
-    core's cache and every thread has some tiles of rows. Else one group, shared out by units.
+    core's cache and every thread has some tiles of rows. Else one group, shared out by units; with
+    layer norm always.
     """
     threads = _parallel.size(work, GRAIN)
     if threads == 1:
         return 1, np.array([0, batch])
-    if batch < 6 * threads or units > ROWS_UNITS:
+    if norm or batch < 6 * threads or units > ROWS_UNITS:
         per_step = work // len(steps.counts[0])
         threads = max(1, min(threads, -(-units // 16), per_step // STEP_GRAIN))
         return threads, np.array([0, batch])
@@ -94,12 +97,13 @@ def _segments(steps: Steps, every: int) -> Iterator[Steps]:
 
 
 def supports(cell: Cell, noise: Noise) -> bool:
-    """Whether the kernels know a cell: no layer norm, no zoneout of a clipped projection, and
-    these activations."""
+    """Whether the kernels know a cell: these activations, no zoneout of what is cut or normalised
+    after it, and no peepholes in what is normalised."""
     phis = (cell.activation, cell.recurrent_activation, cell.cell_activation)
     return cell is PLAIN or (
-        cell.layer_norm is None
-        and (cell.proj_clip is None or noise.zoneout_h is None)
+        (cell.proj_clip is None or noise.zoneout_h is None)
+        and (cell.cell_norm is None or noise.zoneout_c is None)
+        and (cell.layer_norm != "gate" or cell.peephole is None)
         and all(_activation(phi) is not None for phi in phis)
     )
 
@@ -126,6 +130,7 @@ def _options(cell: Cell, noise: Noise) -> CellOptions | None:
         _activation(cell.recurrent_activation),
         _activation(cell.cell_activation),
         cell.coupled_input_forget,
+        cell.cell_norm is not None,
         cell.cell_clip or np.inf,
         cell.preactivation_clip or np.inf,
         cell.gradient_clip or np.inf,
@@ -138,6 +143,33 @@ def _projection(cell: Cell) -> OutputProjection | None:
     if cell.projection is None:
         return None
     return OutputProjection(cell.projection, cell.projection_bias, cell.proj_clip or np.inf)
+
+
+def _norms(cell: Cell, bias: Array | None, batch: int, units: int, rows: int, threads: int
+           ) -> LayerNorms | None:  # fmt: skip
+    if cell.layer_norm is None:
+        return None
+    return LayerNorms(
+        cell.layer_norm,
+        _in_blocks(cell.norm_gain.reshape(-1, 4, units)),
+        _in_blocks(np.zeros((4, units)) if bias is None else bias.reshape(4, units)),
+        None if cell.cell_norm is None else _in_blocks(cell.cell_norm[:, None]),
+        batch, units, rows, threads, cell.norm_epsilon)  # fmt: skip
+
+
+def _in_blocks(array: Array) -> Array:
+    """(..., parts, H) as unit blocks (..., NU, parts, 16), zeros where a unit does not exist."""
+    *some, parts, units = array.shape
+    blocks = -(-units // 16)
+    wide = np.zeros((*some, parts, blocks * 16), np.float32)
+    wide[..., :units] = array
+    return np.ascontiguousarray(np.swapaxes(wide.reshape(*some, parts, blocks, 16), -3, -2))
+
+
+def _add_blocks(target: Array, blocks: Array) -> None:
+    """Add what `_in_blocks` would have made."""
+    wide = np.swapaxes(blocks, -3, -2).reshape(*blocks.shape[:-3], blocks.shape[-2], -1)
+    target += wide[..., : target.shape[-1]]
 
 
 def _widened(array: Array) -> Array:
@@ -172,29 +204,43 @@ def lstm_forward(
     if panels is None:
         panels = len(steps.index) > RAW_ROWS or units % 16 != 0
     saved = Saved(x, y, h0, kernel, recurrent_kernel, bias, recurrent_mask, _options(cell, noise),
-                  _projection(cell), steps, None, None)  # fmt: skip
+                  _projection(cell), steps, cell, None, None)  # fmt: skip
     if keep and checkpoint_every:
-        panels = PackedWeights(kernel, recurrent_kernel, bias).panels
+        panels = pack_weights(kernel, recurrent_kernel, bias, cell).panels
         segments = []
         for part in _segments(steps, checkpoint_every):
             segments.append(Segment(part, h.copy(), c.copy()))
             _forward(saved, part, h, c, panels, keep=False)
         saved = saved._replace(segments=segments)
     else:
-        saved = saved._replace(kept=_forward(saved, steps, h, c, panels, keep))
+        kept = _forward(saved, steps, h, c, panels, keep)
+        saved = saved._replace(kept=kept)
     return (y, unrows(h, steps, h_out, steps.last), unrows(c, steps, c_out, steps.last),
             saved if keep else None)  # fmt: skip
 
 
-def _forward(run: Saved, steps: Steps, h: Array, c: Array, panels: Any, keep: bool) -> Any:
-    """y of these steps; h, c in packed order become the state after them. What is kept, if so."""
+def pack_weights(kernel: Array, recurrent_kernel: Array, bias: Array | None, cell: Cell
+                 ) -> PackedWeights:  # fmt: skip
+    """Panels; the bias of layer norm, which is added after it, is not in them."""
+    return PackedWeights(kernel, recurrent_kernel, None if cell.layer_norm else bias)
+
+
+def _forward(run: Saved, steps: Steps, h: Array, c: Array, panels: Any, keep: bool
+             ) -> tuple[Array | None, LayerNorms | None]:  # fmt: skip
+    """y of these steps; h, c in packed order become the state after them.
+
+    Returns what the kernels kept (None: no position is valid), and what layer norm did.
+    """
     outputs, units, features = h.shape[1], c.shape[1], run.x.shape[2]
     work = len(steps.index) * 4 * units * (features + outputs)
-    threads, bounds = _share(len(h), work, units, steps)
-    return _native_forward.forward(
-        run.x.reshape(-1, features), run.kernel, run.recurrent_kernel, run.bias, panels, h, c,
-        run.recurrent_mask, run.options, run.projection, run.y.reshape(-1, outputs),
-        steps.counts[0], steps.offsets, steps.index, bounds, threads, keep)  # fmt: skip
+    threads, bounds = _share(len(h), work, units, steps, run.cell.layer_norm is not None)
+    norms = _norms(run.cell, run.bias, len(h), units, len(steps.index) if keep else len(h), threads)
+    kept = _native_forward.forward(
+        run.x.reshape(-1, features), run.kernel, run.recurrent_kernel,
+        None if norms else run.bias, panels, h, c, run.recurrent_mask, run.options, norms,
+        run.projection, run.y.reshape(-1, outputs), steps.counts[0], steps.offsets, steps.index,
+        bounds, threads, keep)  # fmt: skip
+    return kept, norms
 
 
 def lstm_backward(
@@ -211,15 +257,16 @@ def lstm_backward(
     d_cell = d_cell or {}
     d_peephole = _widened(d_cell["peephole"]) if "peephole" in d_cell else None
     sums = (d_kernel, d_recurrent, d_bias, d_cell.get("projection"), d_cell.get("projection_bias"))
+    d_norms = _norm_gradients(saved.cell, units)
     if saved.segments is None:
-        _backward(saved, steps, saved.h0, saved.kept, dy, dh, dc, sums, dx, d_peephole)
+        _backward(saved, steps, saved.h0, saved.kept, dy, dh, dc, sums, dx, d_peephole, d_norms)
     else:
-        panels = PackedWeights(saved.kernel, saved.recurrent_kernel, saved.bias).panels
+        panels = pack_weights(saved.kernel, saved.recurrent_kernel, saved.bias, saved.cell).panels
         before = [None if d is None else d.copy() for d in sums]
         try:
             for part, h, c in reversed(saved.segments):
                 kept = _forward(saved, part, h.copy(), c.copy(), panels, keep=True)
-                _backward(saved, part, h, kept, dy, dh, dc, sums, dx, d_peephole)
+                _backward(saved, part, h, kept, dy, dh, dc, sums, dx, d_peephole, d_norms)
         except BaseException:  # no memory for a later segment, or Ctrl-C
             for d, old in zip(sums, before, strict=True):
                 if d is not None:
@@ -227,19 +274,41 @@ def lstm_backward(
             raise
     if d_peephole is not None:
         d_cell["peephole"][...] = d_peephole[:, :units]
+    if d_norms is not None:
+        gains, shift, of_cell = d_norms
+        gain = d_cell["norm_gain"]
+        _add_blocks(gain.reshape(-1, 4, units), gains)
+        if d_bias is not None:
+            _add_blocks(d_bias.reshape(4, units), shift)
+        if of_cell is not None:
+            _add_blocks(d_cell["cell_norm"][:, None], of_cell)
     return dx, unrows(dh, steps, dh0, steps.first), unrows(dc, steps, dc0, steps.first)
 
 
-def _backward(run: Saved, steps: Steps, h0: Array, kept: Array | None, dy: Array | None, dh: Array,
+def _norm_gradients(cell: Cell, units: int) -> tuple[Array, Array, Array | None] | None:
+    """Zeros in blocks for the gradients of gains, bias, and the cell's gain and shift."""
+    if cell.layer_norm is None:
+        return None
+    return (_in_blocks(np.zeros((cell.norm_gain.size // (4 * units), 4, units))),
+            _in_blocks(np.zeros((4, units))),
+            None if cell.cell_norm is None else _in_blocks(np.zeros((2, 1, units))))  # fmt: skip
+
+
+def _backward(run: Saved, steps: Steps, h0: Array, kept: Any, dy: Array | None, dh: Array,
               dc: Array, sums: tuple[Array | None, ...], dx: Array | None,
-              d_peephole: Array | None) -> None:  # fmt: skip
+              d_peephole: Array | None, d_norms: Any) -> None:  # fmt: skip
     """Gradients of these steps; dh, dc of the state after them become those of the one before."""
     outputs, units, features = dh.shape[1], dc.shape[1], run.x.shape[2]
+    d_kernel, d_recurrent, d_bias, *d_projections = sums
+    values, norms = kept
     threads, bounds = _share(len(dh), len(steps.index) * 8 * units * (features + outputs), units,
-                             steps)  # fmt: skip
+                             steps, norms is not None)  # fmt: skip
+    if norms is not None:
+        norms.begin_backward(threads, *d_norms)
+        d_bias = None
     _native_backward.backward(
-        kept, run.x.reshape(-1, features), run.y.reshape(-1, outputs), h0, run.kernel,
-        run.recurrent_kernel, run.recurrent_mask, run.options, run.projection,
+        values, run.x.reshape(-1, features), run.y.reshape(-1, outputs), h0, run.kernel,
+        run.recurrent_kernel, run.recurrent_mask, run.options, norms, run.projection,
         None if dy is None else dy.reshape(-1, outputs), dh, dc, steps.counts[0], steps.offsets,
-        steps.index, _chunks(steps), bounds, threads, *sums[:3],
-        None if dx is None else dx.reshape(-1, features), d_peephole, *sums[3:])  # fmt: skip
+        steps.index, _chunks(steps), bounds, threads, d_kernel, d_recurrent, d_bias,
+        None if dx is None else dx.reshape(-1, features), d_peephole, *d_projections)  # fmt: skip

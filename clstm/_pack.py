@@ -4,7 +4,6 @@ from typing import Any
 
 from . import _native_backend, config
 from ._cell import NO_NOISE, PLAIN, Cell
-from ._kernels._packed import PackedWeights
 from ._run import SHORT_WAY, Array, State, Weights, backend_module, prepare, run
 
 
@@ -19,7 +18,7 @@ class Packed:
         self._cell = cell
         self._packed = None
         if backend_module("auto", weights.kernel.dtype, cell) is _native_backend:
-            self._packed = PackedWeights(*weights)
+            self._packed = _native_backend.pack_weights(*weights, cell)
 
     def __call__(
         self, x: Any, initial_state: Any = None, lengths: Any = None, reverse: bool = False, *,

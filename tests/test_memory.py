@@ -156,7 +156,7 @@ def test_a_product_of_sizes_that_wraps_is_refused():
     one = np.ones(1, np.intp)
     state, x, small = claim(1, units), claim(1, 4), claim(4, 4)
     with pytest.raises(MemoryError, match=f"65536 x {1 << 48} x 64"):
-        _native_forward.forward(x, small, small, None, True, state, state, None, None, None, small,
+        _native_forward.forward(x, small, small, None, True, state, state, *[None] * 4, small,
                                 one, one, index, np.array([0, 1]), 1, True)  # fmt: skip
     with pytest.raises((MemoryError, ValueError)):  # panels of 2^60 floats, 2^66 of padding
         matmul(claim(1, 1 << 60), claim(1 << 60, 1), claim(1, 1))

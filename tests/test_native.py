@@ -350,7 +350,7 @@ def test_gradients_are_added_only_to_arrays_that_fit(backend):
 
 @pytest.mark.parametrize("every", [1, 300, 600])
 @pytest.mark.parametrize(
-    "options", ["dense", "ragged", "resets", "reverse", "zoneout", "projection"]
+    "options", ["dense", "ragged", "resets", "reverse", "norm", "zoneout", "projection"]
 )
 def test_checkpoints_change_no_bit(every, options):
     rng = np.random.default_rng(21)
@@ -365,6 +365,8 @@ def test_checkpoints_change_no_bit(every, options):
         "ragged": {"lengths": [200, 700, 0], "recurrent_mask": array(B, H)},
         "resets": {"resets": rng.random((B, T)) < 0.01, "peephole": array(3, H)},
         "reverse": {"reverse": True, "mask": rng.random((B, T)) < 0.9},
+        "norm": {"layer_norm": "joint", "norm_gain": array(2, 4 * H), "cell_norm": array(2, H),
+                 "peephole": array(3, H), "lengths": [200, 700, 0]},
         "zoneout": {"lengths": [200, 700, 0], "zoneout_h": rng.random((B, T, H)), "zoneout_c": 0.3},
         "projection": {"projection": array(H, 7), "proj_clip": 0.2, "recurrent_mask": array(B, 7)},
     }[options]

@@ -12,6 +12,7 @@ class CellOptions:
         recurrent_activation: Activation,
         cell_activation: Activation,
         coupled: bool,
+        output_apart: bool,
         cell_clip: float,
         preactivation_clip: float,
         gradient_clip: float,

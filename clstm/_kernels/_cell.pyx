@@ -21,15 +21,16 @@ cdef class CellOptions:
     """
 
     def __init__(self, tuple activation, tuple recurrent_activation, tuple cell_activation,
-                 bint coupled, float cell_clip, float preactivation_clip, float gradient_clip,
-                 const float[:, ::1] peephole, const float[:, ::1] candidate_mask,
-                 const float[:, ::1] zoneout_h, const float[:, ::1] zoneout_c):
+                 bint coupled, bint output_apart, float cell_clip, float preactivation_clip,
+                 float gradient_clip, const float[:, ::1] peephole,
+                 const float[:, ::1] candidate_mask, const float[:, ::1] zoneout_h,
+                 const float[:, ::1] zoneout_c):
         cdef clstm_cell *o = &self.options
         memset(o, 0, sizeof(clstm_cell))
         o.activation = read(activation)
         o.recurrent_activation = read(recurrent_activation)
         o.cell_activation = read(cell_activation)
-        o.coupled, o.gradient_clip = coupled, gradient_clip
+        o.coupled, o.output_apart, o.gradient_clip = coupled, output_apart, gradient_clip
         o.cell_clip, o.preactivation_clip = cell_clip, preactivation_clip
         self.arrays = (peephole, candidate_mask, zoneout_h, zoneout_c)
         if peephole is not None:

@@ -2,6 +2,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._cell import CellOptions
+from ._norm import LayerNorms
 from ._projection import OutputProjection
 
 Floats = NDArray[np.float32]
@@ -16,6 +17,7 @@ def backward(
     recurrent_kernel: Floats,
     recurrent_mask: Floats | None,
     cell: CellOptions | None,
+    norms: LayerNorms | None,
     projection: OutputProjection | None,
     dy: Floats | None,
     dh: Floats,

@@ -29,6 +29,13 @@ from ._panels cimport (
     to_blocks,
     up,
 )
+from ._norm cimport (
+    LayerNorms,
+    Norms,
+    norm_again,
+    norm_apply_back,
+    norm_sums_back,
+)
 from ._parallel cimport barrier_wait, flush_subnormals, restore_mode, run, team_barrier
 from ._projection cimport (
     OutputProjection,
@@ -64,6 +71,8 @@ cdef struct Back:
     const float *cells
     const float *c0
     float *gates
+    const float *recurrent_gates  # what the gradients of h U are in: gates, if not normalised apart
+    const Norms *norms  # NULL: none
     const float *dy
     float *dh  # (B, PP)
     float *dc  # [NU][B][16]
@@ -100,12 +109,67 @@ cdef const float *cells_before(const Back *b, Py_ssize_t u, Py_ssize_t s) noexce
     return b.cells + (u * b.N + b.offsets[s - 1]) * GROUP
 
 
+cdef void place_step(const Back *b, clstm_step_back *step, Py_ssize_t s, Py_ssize_t u,
+                     Py_ssize_t row) noexcept nogil:
+    """Unit block u of step s."""
+    cdef Py_ssize_t HP = b.NU * GROUP, p = b.offsets[s] + row
+    step.unit, step.units = u * GROUP, min(<Py_ssize_t>GROUP, b.H - u * GROUP)
+    step.gates = b.gates + (u * b.N + p) * GATES
+    step.c_prev = cells_before(b, u, s) + row * GROUP
+    step.c = b.cells + (u * b.N + p) * GROUP
+    step.dc = b.dc + (u * b.B + row) * GROUP
+    if b.projected:
+        step.dh = b.dm + row * HP + u * GROUP
+    else:
+        step.dh = b.dh + row * HP + u * GROUP
+        if b.dy != NULL:
+            step.dy = b.dy + u * GROUP
+        if b.dh_kept != NULL:
+            step.dh_kept = b.dh_kept + (u * b.B + row) * GROUP
+
+
+cdef void output_back(const Back *b, const Share *own, clstm_step_back *step, Py_ssize_t s,
+                      Py_ssize_t row, int thread) noexcept nogil:
+    """Through the output of a normalised c: dz of o, and its share of dc."""
+    cdef const Norms *n = b.norms
+    cdef Py_ssize_t p = b.offsets[s] + row, block = b.B * GROUP, u
+    norm_again(n, &n.cell, own, step.rows, p, <float*>b.cells + p * GROUP, b.N * GROUP,
+               n.c_out + row * GROUP, block)
+    for u in range(own.unit, own.unit_end):
+        place_step(b, step, s, u, row)
+        native_kernels().lstm_output_backward(step, n.c_out + u * block + row * GROUP,
+                                              n.d_out + u * block + row * GROUP)
+    norm_sums_back(n, &n.cell, own, step.rows, p, n.d_out + row * GROUP, block)
+    barrier_wait(&b.barriers[own.group], own.unit_groups)
+    norm_apply_back(n, &n.cell, own, step.rows, p, n.d_out + row * GROUP, block,
+                    b.dc + row * GROUP, block, True, thread)
+
+
+cdef void gates_back(const Back *b, const Share *own, Py_ssize_t rows, Py_ssize_t p,
+                     int thread) noexcept nogil:
+    """dz to the gradients of what was normalised: x W in gates, h U there too or in h.values."""
+    cdef const Norms *n = b.norms
+    cdef float *dz = b.gates + p * GATES
+    cdef Py_ssize_t block = b.N * GATES
+    cdef bint joint = n.x.parts > 0
+    norm_sums_back(n, &n.h, own, rows, p, dz, block)
+    if joint:
+        norm_sums_back(n, &n.x, own, rows, p, dz, block)
+    barrier_wait(&b.barriers[own.group], own.unit_groups)
+    if not joint:
+        norm_apply_back(n, &n.h, own, rows, p, dz, block, dz, block, False, thread)
+    else:
+        norm_apply_back(n, &n.h, own, rows, p, dz, block, n.h.values + p * GATES, block, False,
+                        thread)
+        norm_apply_back(n, &n.x, own, rows, p, dz, block, dz, block, False, thread)
+
+
 cdef void steps_back(const Back *b, Py_ssize_t begin, Py_ssize_t end, int thread,
                      int size) noexcept nogil:
     """gates to dz, dh and dc to the step before, for steps end - 1 .. begin."""
     cdef const clstm_kernels *table = native_kernels()
     cdef Share own = share_of(b.row_groups, b.row_bounds, b.B, b.NU, thread, size)
-    cdef Py_ssize_t HP = b.NU * GROUP, PP = up(b.P), s, u, row, row_end, rows, p, n, k
+    cdef Py_ssize_t HP = b.NU * GROUP, PP = up(b.P), s, u, row, row_end, p, n, k
     cdef Py_ssize_t first = PP // GROUP * own.part // own.unit_groups  # groups of columns of h
     cdef Py_ssize_t last = PP // GROUP * (own.part + 1) // own.unit_groups
     cdef float *dp
@@ -122,35 +186,29 @@ cdef void steps_back(const Back *b, Py_ssize_t begin, Py_ssize_t end, int thread
     for s in range(end - 1, begin - 1, -1):
         row = min(own.row, b.counts[s])
         row_end = min(own.row_end, b.counts[s])
-        rows = row_end - row
         p = b.offsets[s] + row
+        step.rows, step.index = row_end - row, b.index + p
         if b.projected:
             dp = b.dp + (p - b.offsets[begin]) * PP
             outputs_back(&b.projection, &own, b.dh, b.dh_kept, b.dy, b.y, b.index + p, row, row_end,
                          dp)
             barrier_wait(&b.barriers[own.group], own.unit_groups)
             cells_back(&b.projection, &own, dp, row, row_end, b.dm)
+        if b.norms != NULL and b.norms.cell.parts:
+            output_back(b, &own, &step, s, row, thread)
         for u in range(own.unit, own.unit_end):
-            step.rows, step.index = rows, b.index + p
-            step.unit, step.units = u * GROUP, min(<Py_ssize_t>GROUP, b.H - u * GROUP)
-            step.gates = b.gates + (u * b.N + p) * GATES
-            step.c_prev = cells_before(b, u, s) + row * GROUP
-            step.c = b.cells + (u * b.N + p) * GROUP
-            step.dc = b.dc + (u * b.B + row) * GROUP
-            if b.projected:
-                step.dh = b.dm + row * HP + u * GROUP
-            else:
-                step.dh = b.dh + row * HP + u * GROUP
-                if b.dy != NULL:
-                    step.dy = b.dy + u * GROUP
-                if b.dh_kept != NULL:
-                    step.dh_kept = b.dh_kept + (u * b.B + row) * GROUP
+            place_step(b, &step, s, u, row)
             table.lstm_step_backward(&step)
+            if b.norms != NULL and b.d_peephole != NULL:  # while the gates hold dz
+                table.peephole_gradient(step.rows, step.gates, step.c_prev, step.c,
+                                        b.d_peephole + u * GROUP, HP)
+        if b.norms != NULL:
+            gates_back(b, &own, step.rows, p, thread)
         barrier_wait(&b.barriers[own.group], own.unit_groups)
-        g.rows = rows
-        g.a = b.gates + p * GATES
+        g.rows = step.rows
+        g.a = b.recurrent_gates + p * GATES
         u = first
-        while u < last and rows > 0:
+        while u < last and g.rows > 0:
             g.groups = min(<Py_ssize_t>4, last - u)
             g.b = b.recurrent + u * g.b_group
             g.c = b.dh + row * PP + u * GROUP
@@ -211,10 +269,10 @@ cdef void weights_gradient(const Back *b, Py_ssize_t step, Py_ssize_t end_step, 
         gather(b, t >= x_tiles, t - x_tiles if t >= x_tiles else t, p, end, step,
                rows + (t - first) * b.most * TILE)
     for u in range(b.NU):
-        g.b = b.gates + (u * b.N + p) * GATES
         g.width = g.last = min(<Py_ssize_t>GROUP, b.H - u * GROUP)
         for t in range(first, last):
             g.a, g.a_row, g.a_k = rows + (t - first) * b.most * TILE, 1, TILE
+            g.b = (b.recurrent_gates if t >= x_tiles else b.gates) + (u * b.N + p) * GATES
             if t < x_tiles:
                 g.rows = min(<Py_ssize_t>TILE, b.I - t * TILE)
                 g.c = b.d_kernel + t * TILE * 4 * b.H + u * GROUP
@@ -279,7 +337,7 @@ cdef void backward_body(void *context, int thread, int size) noexcept nogil:
         weights_gradient(b, begin, end, thread, size)
         if b.dx != NULL:
             inputs_gradient(b, begin, end, thread, size)
-        if b.d_peephole != NULL:
+        if b.d_peephole != NULL and b.norms == NULL:
             peephole_gradient(b, begin, end, thread, size)
         if b.projected:
             projection_gradient(&b.projection, b.m + b.offsets[begin] * b.NU * GROUP, b.dp,
@@ -291,8 +349,8 @@ cdef void backward_body(void *context, int thread, int size) noexcept nogil:
 
 def backward(float[::1] kept, const float[:, ::1] x, const float[:, ::1] y, const float[:, ::1] h0,
              const float[:, ::1] kernel, const float[:, ::1] recurrent_kernel,
-             const float[:, ::1] recurrent_mask, CellOptions cell, OutputProjection projection,
-             const float[:, ::1] dy,
+             const float[:, ::1] recurrent_mask, CellOptions cell, LayerNorms norms,
+             OutputProjection projection, const float[:, ::1] dy,
              float[:, ::1] dh, float[:, ::1] dc, const Py_ssize_t[::1] counts,
              const Py_ssize_t[::1] offsets, const Py_ssize_t[::1] index,
              const Py_ssize_t[::1] chunks, const Py_ssize_t[::1] row_bounds, int threads,
@@ -337,6 +395,11 @@ def backward(float[::1] kept, const float[:, ::1] x, const float[:, ::1] y, cons
         b.dx = &dx[0, 0]
     room = &kept[0]
     b.gates, b.cells = carve(&room, b.NU * b.N * GATES), carve(&room, b.NU * b.N * GROUP)
+    b.recurrent_gates = b.gates
+    if norms is not None:
+        b.norms = &norms.norms
+        if norms.norms.x.parts:
+            b.recurrent_gates = norms.norms.h.values
     b.c0 = carve(&room, b.B * HP)
     if projection is not None:
         projection.transpose()

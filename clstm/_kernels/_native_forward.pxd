@@ -1,4 +1,5 @@
 from ._dispatch cimport clstm_cell
+from ._norm cimport Norms
 from ._parallel cimport team_barrier
 from ._projection cimport Projection
 
@@ -26,6 +27,7 @@ cdef struct Run:
     const float *recurrent_mask  # (B, PP) or NULL
     const clstm_cell *cell  # NULL: the plain one
     float *h_kept  # [NU][B][16], with zoneout_h; (B, PP) with a projection too
+    const Norms *norms  # NULL: none
     Projection projection
     float *m  # (N or B, HP): what is projected
     const float *c0  # [NU][B][16]

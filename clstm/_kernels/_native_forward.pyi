@@ -2,6 +2,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._cell import CellOptions
+from ._norm import LayerNorms
 from ._projection import OutputProjection
 
 Floats = NDArray[np.float32]
@@ -17,6 +18,7 @@ def forward(
     c: Floats,
     recurrent_mask: Floats | None,
     cell: CellOptions | None,
+    norms: LayerNorms | None,
     projection: OutputProjection | None,
     y: Floats,
     counts: Places,

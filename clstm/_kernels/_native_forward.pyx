@@ -37,6 +37,7 @@ from ._panels cimport (
     to_blocks,
     up,
 )
+from ._norm cimport LayerNorms, Norms, norm_apply, norm_sums
 from ._parallel cimport barrier_wait, flush_subnormals, restore_mode, run, team_barrier
 from ._projection cimport OutputProjection, project_outputs, set_projection
 
@@ -44,6 +45,10 @@ cdef enum:
     STRETCH = 1 << 18  # bytes of gates that a thread projects at a time: they stay in its L2
     TOGETHER = 3 << 18  # bytes of all weights of a thread that stay in its L2 from step to step
     TOGETHER_ROWS = 3  # fewer rows make slow tiles: then several steps are projected at a time
+
+
+cdef float[64] ZEROS
+memset(ZEROS, 0, sizeof(ZEROS))
 
 
 cdef void project(const Run *r, const Share *own, Py_ssize_t s, Py_ssize_t end) noexcept nogil:
@@ -82,10 +87,71 @@ cdef void forward_body(void *context, int thread, int size) noexcept nogil:
     restore_mode(mode)
 
 
+cdef void place_step(const Run *r, clstm_step *step, Py_ssize_t s, Py_ssize_t first, Py_ssize_t u,
+                     Py_ssize_t row) noexcept nogil:
+    """Unit block u of step s; `first` is that of the stretch."""
+    cdef Py_ssize_t HP = r.NU * GROUP, p = r.offsets[s] + row
+    step.panel = r.recurrent.at + u * r.recurrent.unit
+    if r.together:
+        step.x, step.x_index = r.x, r.index + p
+        step.x_panel = r.kernel.at + u * r.kernel.unit
+        step.bias = r.bias + u * r.bias_unit
+    step.unit, step.units = u * GROUP, min(<Py_ssize_t>GROUP, r.H - u * GROUP)
+    if r.m != NULL:
+        step.h_next = r.m + (p if r.keep else row) * HP + u * GROUP
+    else:
+        step.h_next = r.h + ((~s & 1) * r.B + row) * HP + u * GROUP
+        step.y = r.y + u * GROUP
+        if r.h_kept != NULL:
+            step.h_kept = r.h_kept + (u * r.B + row) * GROUP
+        if r.recurrent_mask != NULL:
+            step.mask = r.recurrent_mask + row * HP + u * GROUP
+    if r.keep:
+        step.gates = r.gates + (u * r.gates_rows + p) * GATES
+        step.c = r.cells + (u * r.cells_rows + p) * GROUP
+        if s == 0:
+            step.c_prev = r.c0 + (u * r.B + row) * GROUP
+        else:
+            step.c_prev = r.cells + (u * r.cells_rows + r.offsets[s - 1] + row) * GROUP
+    else:
+        if not r.together:
+            step.gates = r.gates + (u * r.gates_rows + (s - first) * r.B + row) * GATES
+        step.c = r.cells + (u * r.cells_rows + row) * GROUP
+        step.c_prev = step.c
+
+
+cdef void normed_gates(const Run *r, const Share *own, const clstm_step *step, float *gates,
+                       Py_ssize_t p, int thread) noexcept nogil:
+    """gates, x W so far, to what enters the activations; p: of `norms`' rows."""
+    cdef const Norms *n = r.norms
+    cdef Py_ssize_t u, block = r.gates_rows * GATES
+    cdef bint joint = n.x.parts > 0
+    cdef float *a = n.h.values + p * GATES if joint else gates  # h U alone, or added to x W
+    cdef Py_ssize_t a_block = n.rows * GATES if joint else block
+    cdef clstm_gemm g
+    memset(&g, 0, sizeof(g))
+    g.rows, g.groups, g.blocks, g.depth = step.rows, 4, 1, r.P
+    g.a, g.a_row, g.a_k = step.h, step.h_row, 1
+    g.b_k, g.b_group = step.b_k, step.b_group
+    g.c_row, g.c_group, g.width, g.last = GATES, GROUP, GROUP, GROUP
+    g.start = &ZEROS[0] if joint else NULL
+    for u in range(own.unit, own.unit_end):
+        g.b, g.c = r.recurrent.at + u * r.recurrent.unit, a + u * a_block
+        native_kernels().gemm(&g)
+    norm_sums(n, &n.h, own, step.rows, a, a_block)
+    if joint:
+        norm_sums(n, &n.x, own, step.rows, gates, block)
+    barrier_wait(&r.barriers[own.group], own.unit_groups)
+    if joint:
+        norm_apply(n, &n.x, own, step.rows, p, gates, block, gates, block, thread)
+    norm_apply(n, &n.h, own, step.rows, p, a, a_block, gates, block, thread)
+
+
 cdef void steps_forward(const Run *r, int thread, int size) noexcept nogil:
     cdef const clstm_kernels *table = native_kernels()
     cdef Share own = share_of(r.row_groups, r.row_bounds, r.B, r.NU, thread, size)
     cdef Py_ssize_t HP = r.NU * GROUP, PP = up(r.P), s = r.begin, first, end, u, k, row, row_end, p
+    cdef Py_ssize_t q  # the first row's place among those of this step, or those kept
     cdef clstm_step step
     if r.raw_kernel != NULL and s == 0:
         pack_share(r.raw_kernel, r.I, r.H, False, <float*>r.kernel.at, thread, size)
@@ -106,45 +172,33 @@ cdef void steps_forward(const Run *r, int thread, int size) noexcept nogil:
             row = min(own.row, r.counts[s])
             row_end = min(own.row_end, r.counts[s])
             p = r.offsets[s] + row
+            q = p if r.keep else row
             step.rows = row_end - row
             step.y_index = r.index + p
             step.h = r.h + ((s & 1) * r.B + row) * PP
+            if r.norms != NULL:
+                normed_gates(r, &own, &step,
+                             r.gates + (p if r.keep else (s - first) * r.B + row) * GATES, q,
+                             thread)
+                step.depth = 0  # the gates are there
             for k in range(own.unit_end - own.unit if step.rows > 0 else 0):
                 # every second step goes backwards: the last panels are still in the cache
                 u = own.unit_end - 1 - k if s & 1 else own.unit + k
-                step.panel = r.recurrent.at + u * r.recurrent.unit
-                if r.together:
-                    step.x, step.x_index = r.x, r.index + p
-                    step.x_panel = r.kernel.at + u * r.kernel.unit
-                    step.bias = r.bias + u * r.bias_unit
-                step.unit, step.units = u * GROUP, min(<Py_ssize_t>GROUP, r.H - u * GROUP)
-                if r.m != NULL:
-                    step.h_next = r.m + (p if r.keep else row) * HP + u * GROUP
-                else:
-                    step.h_next = r.h + ((~s & 1) * r.B + row) * HP + u * GROUP
-                    step.y = r.y + u * GROUP
-                    if r.h_kept != NULL:
-                        step.h_kept = r.h_kept + (u * r.B + row) * GROUP
-                    if r.recurrent_mask != NULL:
-                        step.mask = r.recurrent_mask + row * HP + u * GROUP
-                if r.keep:
-                    step.gates = r.gates + (u * r.gates_rows + p) * GATES
-                    step.c = r.cells + (u * r.cells_rows + p) * GROUP
-                    if s == 0:
-                        step.c_prev = r.c0 + (u * r.B + row) * GROUP
-                    else:
-                        step.c_prev = r.cells + (u * r.cells_rows + r.offsets[s - 1] + row) * GROUP
-                else:
-                    if not r.together:
-                        step.gates = r.gates + (u * r.gates_rows + (s - first) * r.B + row) * GATES
-                    step.c = r.cells + (u * r.cells_rows + row) * GROUP
-                    step.c_prev = step.c
+                place_step(r, &step, s, first, u, row)
                 table.lstm_step(&step)
+            if r.norms != NULL and r.norms.cell.parts:
+                u = r.cells_rows * GROUP
+                norm_sums(r.norms, &r.norms.cell, &own, step.rows, r.cells + q * GROUP, u)
+                barrier_wait(&r.barriers[own.group], own.unit_groups)
+                norm_apply(r.norms, &r.norms.cell, &own, step.rows, q, r.cells + q * GROUP, u,
+                           r.norms.c_out + row * GROUP, r.B * GROUP, thread)
+                for u in range(own.unit, own.unit_end):
+                    place_step(r, &step, s, first, u, row)
+                    table.lstm_output(&step, r.norms.c_out + (u * r.B + row) * GROUP)
             if r.m != NULL:
                 barrier_wait(&r.barriers[own.group], own.unit_groups)
-                project_outputs(&r.projection, &own, r.m + (p if r.keep else row) * HP, row,
-                                row_end, r.index + p, r.y, r.h + (~s & 1) * r.B * PP,
-                                r.recurrent_mask, r.h_kept)
+                project_outputs(&r.projection, &own, r.m + q * HP, row, row_end, r.index + p, r.y,
+                                r.h + (~s & 1) * r.B * PP, r.recurrent_mask, r.h_kept)
             s += 1
             if s < r.end:  # after the last step the team's end is the barrier
                 barrier_wait(&r.barriers[own.group], own.unit_groups)
@@ -172,7 +226,7 @@ cdef void set_raw(Run *r, const float *kernel, const float *recurrent, Py_ssize_
 def forward(const float[:, ::1] x, const float[:, ::1] kernel,
             const float[:, ::1] recurrent_kernel, const float[::1] bias, panels,
             float[:, ::1] h, float[:, ::1] c, const float[:, ::1] recurrent_mask,
-            CellOptions cell, OutputProjection projection, float[:, ::1] y,
+            CellOptions cell, LayerNorms norms, OutputProjection projection, float[:, ::1] y,
             const Py_ssize_t[::1] counts, const Py_ssize_t[::1] offsets,
             const Py_ssize_t[::1] index, const Py_ssize_t[::1] row_bounds, int threads, bint keep):
     """Run all steps.
@@ -180,8 +234,9 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
     x (positions, I); kernel (I, 4H), recurrent_kernel (P, 4H), bias (4H) or None; panels: those of
     a `PackedWeights`, or True to pack them here, or False to read them as they are, which takes an
     H that is a multiple of 16; h (B, P), c (B, H) in packed order: the initial state in, the final
-    state out; recurrent_mask (B, PP) or None; cell: None for the plain one; projection: None if P
-    is H; y (positions, P): the valid positions are written. counts (S), offsets (S + 1), index (N);
+    state out; recurrent_mask (B, PP) or None; cell: None for the plain one; norms: None without
+    layer norm, with which there is one row group, and the bias is theirs; projection: None if P is
+    H; y (positions, P): the valid positions are written. counts (S), offsets (S + 1), index (N);
     row_bounds: where the row groups begin.
     Returns gates, cells, c0 and m as above, one after the other, for `backward` if `keep`.
     """
@@ -208,6 +263,8 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
         r.recurrent_mask = &recurrent_mask[0, 0]
     if cell is not None:
         r.cell = &cell.options
+    if norms is not None:
+        r.norms = &norms.norms
     cdef bint zoneout = cell is not None and cell.options.zoneout_h != NULL
     cdef Py_ssize_t state = floats(r.B, HP), outputs = floats(r.B, PP), m = 0
     if projection is not None:
@@ -217,7 +274,7 @@ def forward(const float[:, ::1] x, const float[:, ::1] kernel,
             inner.zoneout_h = NULL
             r.cell = &inner
     cdef Py_ssize_t units = (r.NU * r.row_groups + threads - 1) // threads  # of one thread
-    r.together = (r.B >= TOGETHER_ROWS * r.row_groups
+    r.together = (r.norms == NULL and r.B >= TOGETHER_ROWS * r.row_groups
                   and units * GATES * <Py_ssize_t>sizeof(float) * (r.I + r.P) <= TOGETHER)
     r.stretch = max(<Py_ssize_t>1, min(r.S, STRETCH // (r.B * units * 256)))
     r.gates_rows = r.N if keep else 0 if r.together else r.stretch * r.B
