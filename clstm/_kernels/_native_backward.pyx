@@ -29,6 +29,7 @@ from ._panels cimport (
     to_blocks,
     up,
 )
+from ._native_gradients cimport TILE, inputs_gradient, peephole_gradient, weights_gradient
 from ._norm cimport (
     LayerNorms,
     Norms,
@@ -39,74 +40,14 @@ from ._norm cimport (
 from ._parallel cimport barrier_wait, flush_subnormals, restore_mode, run, team_barrier
 from ._projection cimport (
     OutputProjection,
-    Projection,
     cells_back,
     outputs_back,
     projection_gradient,
     set_projection,
 )
 
-cdef enum:
-    TILE = 6  # rows of a weights' gradient that are packed together
-
-
-cdef struct Back:
-    Py_ssize_t B, I, H, P, NU, N, S
-    const Py_ssize_t *chunks  # the steps at which chunks begin, and S
-    Py_ssize_t begin, end  # chunks of this call
-    Py_ssize_t most  # packed rows of the largest chunk
-    const Py_ssize_t *counts
-    const Py_ssize_t *offsets
-    const Py_ssize_t *index
-    int row_groups
-    const Py_ssize_t *row_bounds
-    team_barrier *barriers
-    team_barrier *everybody
-    const float *raw_kernel  # (I, 4H), or NULL if dx is not needed
-    const float *raw_recurrent  # (P, 4H)
-    const float *recurrent  # [PP / 16][NU][4][16][16]: U transposed
-    const float *recurrent_mask
-    const clstm_cell *cell
-    float *d_peephole  # (3, HP) or NULL
-    const float *cells
-    const float *c0
-    float *gates
-    const float *recurrent_gates  # what the gradients of h U are in: gates, if not normalised apart
-    const Norms *norms  # NULL: none
-    const float *dy
-    float *dh  # (B, PP)
-    float *dc  # [NU][B][16]
-    float *dh_kept  # the same, with zoneout_h; (B, PP) with a projection too
-    bint projected
-    Projection projection
-    const float *m  # (N, HP): what was projected
-    float *dm  # (B, HP)
-    float *dp  # (most, PP): gradients of m P + b of a chunk
-    float *d_projection
-    float *d_projection_bias
-    # for the weights' gradients and dx
-    const float *x
-    const float *y
-    const float *h0
-    const float *kernel  # W transposed
-    float *d_kernel
-    float *d_recurrent
-    float *d_bias
-    float *dx
-    float *scratch  # (tiles, most, TILE): x and h_{t-1} of a chunk, in tiles
-
-
 cdef float[64] ZEROS
 memset(ZEROS, 0, sizeof(ZEROS))
-cdef float[1] ONE
-ONE[0] = 1
-
-
-cdef const float *cells_before(const Back *b, Py_ssize_t u, Py_ssize_t s) noexcept nogil:
-    """c_{t-1} of step s, unit block u: (rows, 16)"""
-    if s == 0:
-        return b.c0 + u * b.B * GROUP
-    return b.cells + (u * b.N + b.offsets[s - 1]) * GROUP
 
 
 cdef void place_step(const Back *b, clstm_step_back *step, Py_ssize_t s, Py_ssize_t u,
@@ -218,107 +159,6 @@ cdef void steps_back(const Back *b, Py_ssize_t begin, Py_ssize_t end, int thread
             for n in range(row, row_end):
                 for k in range(first * GROUP, last * GROUP):
                     b.dh[n * PP + k] *= b.recurrent_mask[n * PP + k]
-
-
-cdef void gather(const Back *b, bint recurrent, Py_ssize_t tile, Py_ssize_t p, Py_ssize_t end,
-                 Py_ssize_t step, float *rows) noexcept nogil:
-    """Columns 6 tile .. 6 tile + 5 of x, or of h_{t-1}, for packed rows p .. end - 1, side by side.
-
-    step: the one that p belongs to.
-    """
-    cdef Py_ssize_t first = tile * TILE, width = b.P if recurrent else b.I, r
-    cdef Py_ssize_t n = min(<Py_ssize_t>TILE, width - first), k, PP = up(b.P)
-    cdef const float *source
-    while p < end:
-        while p >= b.offsets[step + 1]:
-            step += 1
-        r = p - b.offsets[step]
-        if not recurrent:
-            source = b.x + b.index[p] * b.I
-        elif step == 0:
-            source = b.h0 + r * b.P
-        else:
-            source = b.y + b.index[b.offsets[step - 1] + r] * b.P
-        for k in range(n):
-            rows[k] = source[first + k]
-        if recurrent and b.recurrent_mask != NULL:
-            for k in range(n):
-                rows[k] *= b.recurrent_mask[r * PP + first + k]
-        rows += TILE
-        p += 1
-
-
-cdef void weights_gradient(const Back *b, Py_ssize_t step, Py_ssize_t end_step, int thread,
-                           int size) noexcept nogil:
-    """d_kernel += x' dz, d_recurrent += h' dz, d_bias += 1' dz, of one chunk of steps.
-
-    Each thread has rows of the gradients of its own, in tiles of 6.
-    """
-    cdef const clstm_kernels *table = native_kernels()
-    cdef Py_ssize_t x_tiles = (b.I + TILE - 1) // TILE, h_tiles = (b.P + TILE - 1) // TILE
-    cdef Py_ssize_t tiles = x_tiles + h_tiles + (1 if b.d_bias != NULL else 0)
-    cdef Py_ssize_t first = tiles * thread // size, last = tiles * (thread + 1) // size
-    cdef Py_ssize_t p = b.offsets[step], end = b.offsets[end_step], u, t
-    cdef float *rows = b.scratch + first * b.most * TILE
-    cdef clstm_gemm g
-    memset(&g, 0, sizeof(g))
-    g.groups, g.blocks, g.depth = 4, 1, end - p
-    g.b_k, g.b_group = GATES, GROUP
-    g.c_row, g.c_group = 4 * b.H, b.H
-    for t in range(first, min(last, x_tiles + h_tiles)):
-        gather(b, t >= x_tiles, t - x_tiles if t >= x_tiles else t, p, end, step,
-               rows + (t - first) * b.most * TILE)
-    for u in range(b.NU):
-        g.width = g.last = min(<Py_ssize_t>GROUP, b.H - u * GROUP)
-        for t in range(first, last):
-            g.a, g.a_row, g.a_k = rows + (t - first) * b.most * TILE, 1, TILE
-            g.b = (b.recurrent_gates if t >= x_tiles else b.gates) + (u * b.N + p) * GATES
-            if t < x_tiles:
-                g.rows = min(<Py_ssize_t>TILE, b.I - t * TILE)
-                g.c = b.d_kernel + t * TILE * 4 * b.H + u * GROUP
-            elif t < x_tiles + h_tiles:
-                g.rows = min(<Py_ssize_t>TILE, b.P - (t - x_tiles) * TILE)
-                g.c = b.d_recurrent + (t - x_tiles) * TILE * 4 * b.H + u * GROUP
-            else:
-                g.a, g.a_k, g.rows = &ONE[0], 0, 1
-                g.c = b.d_bias + u * GROUP
-            table.gemm(&g)
-
-
-cdef void peephole_gradient(const Back *b, Py_ssize_t begin, Py_ssize_t end, int thread,
-                            int size) noexcept nogil:
-    """d_peephole += c dz of one chunk of steps, shared out by unit blocks."""
-    cdef Py_ssize_t u, s, p
-    for u in range(b.NU * thread // size, b.NU * (thread + 1) // size):
-        for s in range(begin, end):
-            p = u * b.N + b.offsets[s]
-            native_kernels().peephole_gradient(
-                b.counts[s], b.gates + p * GATES, cells_before(b, u, s), b.cells + p * GROUP,
-                b.d_peephole + u * GROUP, b.NU * GROUP)
-
-
-cdef void inputs_gradient(const Back *b, Py_ssize_t begin, Py_ssize_t end, int thread,
-                          int size) noexcept nogil:
-    """dx = dz W' of one chunk of steps, shared out by rows."""
-    cdef const clstm_kernels *table = native_kernels()
-    cdef Py_ssize_t blocks = (b.I + GROUP - 1) // GROUP, u = 0
-    cdef Py_ssize_t first = b.offsets[begin], rows = b.offsets[end] - first
-    cdef Py_ssize_t p = first + rows * thread // size
-    cdef clstm_gemm g
-    memset(&g, 0, sizeof(g))
-    g.rows = first + rows * (thread + 1) // size - p
-    g.blocks, g.depth = b.NU, GATES
-    g.a, g.a_row, g.a_block, g.a_k = b.gates + p * GATES, GATES, b.N * GATES, 1
-    g.b_block, g.b_k, g.b_group = GATES * GROUP, GROUP, b.NU * GATES * GROUP
-    g.c_index, g.c_row, g.c_group, g.width = b.index + p, b.I, GROUP, GROUP
-    g.start = &ZEROS[0]
-    while u < blocks and g.rows > 0:
-        g.groups = min(<Py_ssize_t>4, blocks - u)
-        g.last = min(<Py_ssize_t>GROUP, b.I - (u + g.groups - 1) * GROUP)
-        g.b = b.kernel + u * g.b_group
-        g.c = b.dx + u * GROUP
-        table.gemm(&g)
-        u += g.groups
 
 
 cdef void backward_body(void *context, int thread, int size) noexcept nogil:

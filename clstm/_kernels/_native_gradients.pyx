@@ -1,0 +1,110 @@
+"""The native LSTM's gradients of weights and inputs, made of the dz of a chunk of steps."""
+
+from libc.string cimport memset
+
+from ._dispatch cimport clstm_gemm, clstm_kernels, native_kernels
+from ._native_backward cimport Back, cells_before
+from ._panels cimport GATES, GROUP, up
+
+cdef float[64] ZEROS
+memset(ZEROS, 0, sizeof(ZEROS))
+cdef float[1] ONE
+ONE[0] = 1
+
+
+cdef void gather(const Back *b, bint recurrent, Py_ssize_t tile, Py_ssize_t p, Py_ssize_t end,
+                 Py_ssize_t step, float *rows) noexcept nogil:
+    """Columns 6 tile .. 6 tile + 5 of x, or of h_{t-1}, for packed rows p .. end - 1, side by side.
+
+    step: the one that p belongs to.
+    """
+    cdef Py_ssize_t first = tile * TILE, width = b.P if recurrent else b.I, r
+    cdef Py_ssize_t n = min(<Py_ssize_t>TILE, width - first), k, PP = up(b.P)
+    cdef const float *source
+    while p < end:
+        while p >= b.offsets[step + 1]:
+            step += 1
+        r = p - b.offsets[step]
+        if not recurrent:
+            source = b.x + b.index[p] * b.I
+        elif step == 0:
+            source = b.h0 + r * b.P
+        else:
+            source = b.y + b.index[b.offsets[step - 1] + r] * b.P
+        for k in range(n):
+            rows[k] = source[first + k]
+        if recurrent and b.recurrent_mask != NULL:
+            for k in range(n):
+                rows[k] *= b.recurrent_mask[r * PP + first + k]
+        rows += TILE
+        p += 1
+
+
+cdef void weights_gradient(const Back *b, Py_ssize_t step, Py_ssize_t end_step, int thread,
+                           int size) noexcept nogil:
+    """Each thread has rows of the gradients of its own, in tiles of 6."""
+    cdef const clstm_kernels *table = native_kernels()
+    cdef Py_ssize_t x_tiles = (b.I + TILE - 1) // TILE, h_tiles = (b.P + TILE - 1) // TILE
+    cdef Py_ssize_t tiles = x_tiles + h_tiles + (1 if b.d_bias != NULL else 0)
+    cdef Py_ssize_t first = tiles * thread // size, last = tiles * (thread + 1) // size
+    cdef Py_ssize_t p = b.offsets[step], end = b.offsets[end_step], u, t
+    cdef float *rows = b.scratch + first * b.most * TILE
+    cdef clstm_gemm g
+    memset(&g, 0, sizeof(g))
+    g.groups, g.blocks, g.depth = 4, 1, end - p
+    g.b_k, g.b_group = GATES, GROUP
+    g.c_row, g.c_group = 4 * b.H, b.H
+    for t in range(first, min(last, x_tiles + h_tiles)):
+        gather(b, t >= x_tiles, t - x_tiles if t >= x_tiles else t, p, end, step,
+               rows + (t - first) * b.most * TILE)
+    for u in range(b.NU):
+        g.width = g.last = min(<Py_ssize_t>GROUP, b.H - u * GROUP)
+        for t in range(first, last):
+            g.a, g.a_row, g.a_k = rows + (t - first) * b.most * TILE, 1, TILE
+            g.b = (b.recurrent_gates if t >= x_tiles else b.gates) + (u * b.N + p) * GATES
+            if t < x_tiles:
+                g.rows = min(<Py_ssize_t>TILE, b.I - t * TILE)
+                g.c = b.d_kernel + t * TILE * 4 * b.H + u * GROUP
+            elif t < x_tiles + h_tiles:
+                g.rows = min(<Py_ssize_t>TILE, b.P - (t - x_tiles) * TILE)
+                g.c = b.d_recurrent + (t - x_tiles) * TILE * 4 * b.H + u * GROUP
+            else:
+                g.a, g.a_k, g.rows = &ONE[0], 0, 1
+                g.c = b.d_bias + u * GROUP
+            table.gemm(&g)
+
+
+cdef void peephole_gradient(const Back *b, Py_ssize_t begin, Py_ssize_t end, int thread,
+                            int size) noexcept nogil:
+    """Shared out by unit blocks."""
+    cdef Py_ssize_t u, s, p
+    for u in range(b.NU * thread // size, b.NU * (thread + 1) // size):
+        for s in range(begin, end):
+            p = u * b.N + b.offsets[s]
+            native_kernels().peephole_gradient(
+                b.counts[s], b.gates + p * GATES, cells_before(b, u, s), b.cells + p * GROUP,
+                b.d_peephole + u * GROUP, b.NU * GROUP)
+
+
+cdef void inputs_gradient(const Back *b, Py_ssize_t begin, Py_ssize_t end, int thread,
+                          int size) noexcept nogil:
+    """Shared out by rows."""
+    cdef const clstm_kernels *table = native_kernels()
+    cdef Py_ssize_t blocks = (b.I + GROUP - 1) // GROUP, u = 0
+    cdef Py_ssize_t first = b.offsets[begin], rows = b.offsets[end] - first
+    cdef Py_ssize_t p = first + rows * thread // size
+    cdef clstm_gemm g
+    memset(&g, 0, sizeof(g))
+    g.rows = first + rows * (thread + 1) // size - p
+    g.blocks, g.depth = b.NU, GATES
+    g.a, g.a_row, g.a_block, g.a_k = b.gates + p * GATES, GATES, b.N * GATES, 1
+    g.b_block, g.b_k, g.b_group = GATES * GROUP, GROUP, b.NU * GATES * GROUP
+    g.c_index, g.c_row, g.c_group, g.width = b.index + p, b.I, GROUP, GROUP
+    g.start = &ZEROS[0]
+    while u < blocks and g.rows > 0:
+        g.groups = min(<Py_ssize_t>4, blocks - u)
+        g.last = min(<Py_ssize_t>GROUP, b.I - (u + g.groups - 1) * GROUP)
+        g.b = b.kernel + u * g.b_group
+        g.c = b.dx + u * GROUP
+        table.gemm(&g)
+        u += g.groups
