@@ -18,6 +18,7 @@ from . import config
 from ._arrays import check_shape, float_array, positive
 from ._cell import NO_NOISE, Cell, Noise
 from ._kernels._packed import step_raw
+from ._minlstm import minlstm, minlstm_backward, minlstm_forward
 from ._pack import Packed, pack
 from ._run import (
     SHORT_WAY,
@@ -31,7 +32,7 @@ from ._run import (
 )
 
 __all__ = ["Grads", "Packed", "Tape", "backend_module", "lstm", "lstm_backward", "lstm_forward",
-           "pack"]  # fmt: skip
+           "minlstm", "minlstm_backward", "minlstm_forward", "pack"]  # fmt: skip
 
 
 class Grads(NamedTuple):

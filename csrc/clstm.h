@@ -10,7 +10,8 @@
 #ifndef CLSTM_H
 #define CLSTM_H
 
-#include <math.h> /* INFINITY */
+#include <float.h> /* FLT_MAX */
+#include <math.h>  /* INFINITY */
 #include <stddef.h>
 #include <stdint.h>
 
@@ -177,6 +178,19 @@ typedef struct clstm_kernels {
        panels[(n / 16) * p_group + k * p_k]; for the groups first .. last - 1 */
     void (*pack)(ptrdiff_t K, ptrdiff_t N, const float *b, ptrdiff_t b_k, ptrdiff_t b_n,
                  float *panels, ptrdiff_t p_k, ptrdiff_t p_group, ptrdiff_t first, ptrdiff_t last);
+
+    /* --- minLSTM, one row of one step; NULL as those above --------------------------------------
+       z, dz (3 gates): the gates i f g, `units` each, `gate` reals apart; z without the bias
+       bias     as z, or NULL
+       h_prev (units), h (units) out */
+    void (*minlstm_step)(ptrdiff_t units, ptrdiff_t gate, const float *z, const float *bias,
+                         const float *h_prev, float *h);
+    /* dy (units)  or NULL: gradient that reaches h from the output
+       dh (units)  in: gradient that reaches h from the next step; out: the same for h_prev
+       dz          out: the gradient of z */
+    void (*minlstm_step_backward)(ptrdiff_t units, ptrdiff_t gate, const float *z,
+                                  const float *bias, const float *h_prev, const float *dy,
+                                  float *dh, float *dz);
 
     /* --- sums ------------------------------------------------------------------------------
        sums (columns) += the column sums of a (rows, columns) with `stride` reals between rows;

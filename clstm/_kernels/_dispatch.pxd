@@ -120,6 +120,11 @@ cdef extern from "clstm.h" nogil:
         void (*pack)(Py_ssize_t K, Py_ssize_t N, const float *b, Py_ssize_t b_k, Py_ssize_t b_n,
                      float *panels, Py_ssize_t p_k, Py_ssize_t p_group, Py_ssize_t first,
                      Py_ssize_t last) noexcept nogil
+        void (*minlstm_step)(Py_ssize_t units, Py_ssize_t gate, const float *z, const float *bias,
+                             const float *h_prev, float *h) noexcept nogil
+        void (*minlstm_step_backward)(Py_ssize_t units, Py_ssize_t gate, const float *z,
+                                      const float *bias, const float *h_prev, const float *dy,
+                                      float *dh, float *dz) noexcept nogil
         void (*column_sums)(Py_ssize_t rows, Py_ssize_t columns, const void *a, Py_ssize_t stride,
                             void *sums) noexcept nogil
         void (*sgd)(Py_ssize_t n, void *p, const void *g, double lr) noexcept nogil

@@ -109,6 +109,17 @@ static void lstm(const clstm_kernels *t)
     for (int v = 0; v < 3; v++) print(t->isa, "peephole_gradient", sums + v * 16, UNITS);
 }
 
+static void scan(const clstm_kernels *t)
+{
+    float *z = numbers(3 * N, 4), *bias = numbers(3 * N, 1), *h0 = numbers(N, 1);
+    float *h = numbers(N, 1), *dy = numbers(N, 1), *dz = numbers(3 * N, 1);
+    for (int k = 0; k < N; k += 7) z[k] *= 50, z[N + k] *= 50; /* both gates far out */
+    t->minlstm_step(N, N, z, bias, h0, h), print(t->isa, "minlstm_step", h, N);
+    t->minlstm_step_backward(N, N, z, bias, h0, dy, h, dz);
+    print(t->isa, "minlstm_step_backward:dz", dz, 3 * N);
+    print(t->isa, "minlstm_step_backward:dh", h, N);
+}
+
 static void elementwise(const clstm_kernels *t)
 {
     float *x = numbers(N, 1), *y = numbers(N, 1);
@@ -153,6 +164,7 @@ int main(void)
         elementwise(*t);
         products(*t);
         lstm(*t);
+        scan(*t);
         optimizers(*t);
     }
     return 0;
