@@ -36,6 +36,7 @@ from .health import gradient_health
 from .io.model_file import load_model
 from .layers import (
     LSTM,
+    MLSTM,
     Activation,
     Add,
     Bidirectional,
@@ -55,9 +56,9 @@ from .models import Model, Sequential
 from .random import set_seed
 
 __all__ = [
-    "LSTM", "Activation", "Add", "Bidirectional", "Concatenate", "Dense", "Dropout", "Embedding",
-    "Flatten", "Input", "Layer", "LayerNormalization", "Masking", "Model", "Reshape", "Sequential",
-    "TimeDistributed", "activations", "callbacks", "config", "constraints", "datasets",
-    "functional", "gradient_health", "initializers", "layers", "load_model", "losses", "metrics",
-    "optimizers", "random", "register", "regularizers", "schedules", "set_seed",
+    "LSTM", "MLSTM", "Activation", "Add", "Bidirectional", "Concatenate", "Dense", "Dropout",
+    "Embedding", "Flatten", "Input", "Layer", "LayerNormalization", "Masking", "Model", "Reshape",
+    "Sequential", "TimeDistributed", "activations", "callbacks", "config", "constraints",
+    "datasets", "functional", "gradient_health", "initializers", "layers", "load_model", "losses",
+    "metrics", "optimizers", "random", "register", "regularizers", "schedules", "set_seed",
 ]  # fmt: skip

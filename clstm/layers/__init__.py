@@ -10,12 +10,13 @@ from .input import Input, InputLayer
 from .lstm import LSTM
 from .masking import Masking
 from .merge import Add, Concatenate
+from .mlstm import MLSTM
 from .normalization import LayerNormalization
 from .reshape import Flatten, Reshape
 from .time_distributed import TimeDistributed
 
 __all__ = [
-    "LSTM", "Activation", "Add", "Bidirectional", "Concatenate", "Dense", "Dropout", "Embedding",
-    "Flatten", "Input", "InputLayer", "Layer", "LayerNormalization", "Masking", "Reshape",
-    "TimeDistributed",
+    "LSTM", "MLSTM", "Activation", "Add", "Bidirectional", "Concatenate", "Dense", "Dropout",
+    "Embedding", "Flatten", "Input", "InputLayer", "Layer", "LayerNormalization", "Masking",
+    "Reshape", "TimeDistributed",
 ]  # fmt: skip

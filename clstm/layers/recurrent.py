@@ -14,7 +14,7 @@ class Recurrent(Layer):
 
     rank = 3
     takes_lists = True
-    state_names: tuple[str, ...]  # of the initial state's arrays, each (B, H)
+    state_names: tuple[str, ...]  # of the initial state's arrays, (B, ...)
 
     def __call__(
         self, inputs: Any, *, mask: Any = None, lengths: Any = None, initial_state: Any = None,
@@ -25,7 +25,8 @@ class Recurrent(Layer):
         Args:
             inputs: (B, T, I), or a list of it and of the initial states.
             mask: (B, T) booleans; lengths: (B,) integers: which steps are valid.
-            initial_state: a pair (h, c) of arrays (B, H); a bidirectional layer takes h, c, h, c.
+            initial_state: a pair (h, c) of arrays (B, H); a bidirectional layer takes h, c, h, c,
+                others the arrays that their `state_names` say.
         """
         if initial_state is not None:
             states = self.state_names
