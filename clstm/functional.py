@@ -20,6 +20,7 @@ from ._cell import NO_NOISE, Cell, Noise
 from ._kernels._packed import step_raw
 from ._minlstm import minlstm, minlstm_backward, minlstm_forward
 from ._pack import Packed, pack
+from ._rnn import rnn, rnn_backward, rnn_forward
 from ._run import (
     SHORT_WAY,
     Array,
@@ -30,9 +31,11 @@ from ._run import (
     run,
     state_array,
 )
+from ._slstm import slstm, slstm_backward, slstm_forward
 
 __all__ = ["Grads", "Packed", "Tape", "backend_module", "lstm", "lstm_backward", "lstm_forward",
-           "minlstm", "minlstm_backward", "minlstm_forward", "pack"]  # fmt: skip
+           "minlstm", "minlstm_backward", "minlstm_forward", "pack", "rnn", "rnn_backward",
+           "rnn_forward", "slstm", "slstm_backward", "slstm_forward"]  # fmt: skip
 
 
 class Grads(NamedTuple):
