@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _reference_recurrent
+from . import _native_backend, _native_recurrent, _reference_recurrent
 from ._arrays import FLOATS, check_shape, flags, float_array, mask_array, numbers
 from ._reference_recurrent import Cell, Run
 from ._run import backend_module, state_array
@@ -72,7 +72,7 @@ def weights(kernel: Any, recurrent_kernel: Any, bias: Any, gates: int
 def forward(
     cell: Cell, x: Any, weights: tuple[Array, Array, Array | None], options: Options, names: str,
     keep: bool,
-) -> tuple[Array, tuple[Array, ...], Tape | None]:  # fmt: skip
+) -> tuple[Array, Any, Any]:  # fmt: skip
     """y, the final state, and the tape if `keep`; names: of the state's parts, "h c n m"."""
     kernel, recurrent_kernel, bias = weights
     heads, depth = recurrent_kernel.shape[:2]
@@ -99,7 +99,7 @@ def forward(
 
 
 def backward(name: str, tape: Any, dy: Any, d_state: Any, names: str, need_dx: bool
-             ) -> tuple[Array | None, dict[str, Array], tuple[Array, ...]]:  # fmt: skip
+             ) -> tuple[Array | None, dict[str, Array], Any]:  # fmt: skip
     """dx, the weights' gradients by name, and those of the initial state's parts `names`."""
     if not isinstance(tape, Tape) or tape.cell.name != name:
         kind = type(tape).__name__
@@ -123,8 +123,8 @@ def backward(name: str, tape: Any, dy: Any, d_state: Any, names: str, need_dx: b
 
 
 def _backend(name: str | None, dtype: np.dtype, cell: Cell) -> Any:
-    backend_module(name, dtype)
-    return _reference_recurrent
+    native = backend_module(name, dtype) is _native_backend and _native_recurrent.supports(cell)
+    return _native_recurrent if native else _reference_recurrent
 
 
 def _state(argument: str, value: Any, names: str, batch: int, units: int, dtype: np.dtype

@@ -32,7 +32,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import activations
-from .activations import Activation
 
 Array = np.ndarray
 
@@ -41,7 +40,7 @@ _sigmoid = activations.get("sigmoid").forward
 
 class Cell(NamedTuple):
     name: str  # "rnn", "slstm"
-    activation: Activation | None = None  # phi of the RNN
+    activation: Any = None  # phi of the RNN, an Activation
     exponential: bool = False  # f of the sLSTM
 
 

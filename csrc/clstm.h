@@ -123,6 +123,39 @@ typedef struct clstm_norm {
     float *d_gain, *d_shift; /* (parts, 16) */
 } clstm_norm;
 
+/* One step of one unit block of a simple RNN or an sLSTM, whose products are in `gates`; the
+   equations are those of clstm/_reference_recurrent.py. */
+enum { CLSTM_STATE = 48 }; /* reals of one row of an sLSTM's block: c n m, or c n d log f / dz_f */
+typedef struct clstm_recurrent_step {
+    ptrdiff_t rows, units; /* 1 .. 16 units that exist */
+    float *gates;      /* RNN (rows, 16) in: z; out: h.  sLSTM (rows, 64) in: z; out: i' f' g o */
+    float *state;      /* sLSTM (rows, 48) in and out: c n m */
+    float *kept;       /* sLSTM (rows, 48) out: c n and d log f / dz_f; or NULL */
+    const float *mask; /* (rows, h_row) factors of h on its way to the next step, or NULL */
+    float *h_next;     /* (rows, h_row) out: h_t, masked */
+    ptrdiff_t h_row;
+    float *y;          /* out: h_t, at y[y_index[r] * y_row] */
+    const ptrdiff_t *y_index;
+    ptrdiff_t y_row;
+    const clstm_activation *activation; /* of the RNN */
+    int exponential;                    /* the sLSTM's f is e^z_f, not sigmoid(z_f) */
+} clstm_recurrent_step;
+
+/* The same, backwards. */
+typedef struct clstm_recurrent_step_back {
+    ptrdiff_t rows, units;
+    float *gates;        /* in: what the step left there; out: dz, 0 for units that do not exist */
+    const float *before; /* sLSTM (rows, 48): c n of step t - 1 */
+    const float *kept;   /* sLSTM (rows, 48): what the step kept */
+    float *d_state;      /* sLSTM (rows, 32) in: dc dn of step t; out: of t - 1 */
+    const float *dh;     /* (rows, dh_row): from the next step */
+    ptrdiff_t dh_row;
+    const float *dy;     /* from the output, at dy[dy_index[r] * dy_row]; or NULL */
+    const ptrdiff_t *dy_index;
+    ptrdiff_t dy_row;
+    const clstm_activation *activation;
+} clstm_recurrent_step_back;
+
 typedef struct clstm_kernels {
     const char *isa; /* "avx512", "avx2", "neon", "scalar" or "double" */
     int lanes;       /* reals per vector register */
@@ -154,7 +187,7 @@ typedef struct clstm_kernels {
     void (*cell_backward)(ptrdiff_t H, void *gates, const void *c_prev, const void *c,
                           const void *dh, const void *dy, void *dc);
 
-    /* --- the native LSTM; NULL where this instruction set is not fast at it ------------------ */
+    /* --- the native LSTM, RNN, sLSTM; NULL where this instruction set is not fast at them ----- */
     void (*gemm)(const clstm_gemm *g);
     void (*lstm_step)(const clstm_step *s);
     void (*lstm_step_backward)(const clstm_step_back *s);
@@ -170,6 +203,10 @@ typedef struct clstm_kernels {
     void (*norm_sums_back)(const clstm_norm *n);
     void (*norm_means_back)(const clstm_norm *n, ptrdiff_t H, ptrdiff_t sums_block, float *means);
     void (*norm_apply_back)(const clstm_norm *n, const float *means, int add);
+    void (*rnn_step)(const clstm_recurrent_step *s);
+    void (*rnn_step_backward)(const clstm_recurrent_step_back *s);
+    void (*slstm_step)(const clstm_recurrent_step *s);
+    void (*slstm_step_backward)(const clstm_recurrent_step_back *s);
     /* sums (3, 16) += the gradients of the peepholes of one unit block, from dz (rows, 64) and
        c_prev, c (rows, 16): one chain over the rows; sums_row reals from gate to gate */
     void (*peephole_gradient)(ptrdiff_t rows, const float *dz, const float *c_prev, const float *c,

@@ -9,7 +9,7 @@ from clstm import activations, config
 from clstm import functional as F
 
 B, T, I, H = 5, 7, 3, 19
-NATIVE = False
+NATIVE = any(isa != "scalar" for isa in config.available_isas())
 HARD = {"name": "hard_sigmoid", "alpha": 0.3, "beta": 0.45}
 RUNS = {
     "dense": {},

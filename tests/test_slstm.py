@@ -10,7 +10,7 @@ from clstm import functional as F
 
 B, T, I, HEADS, D = 5, 7, 3, 3, 7
 H = HEADS * D
-NATIVE = False
+NATIVE = any(isa != "scalar" for isa in config.available_isas())
 FORGET = ["sigmoid", "exponential"]
 RUNS = {
     "dense": {},
@@ -154,6 +154,19 @@ def test_no_preactivation_overflows(backend, forget, dtype):
     dx, grads, d_state = F.slstm_backward(tape, np.ones_like(y), state[:3])
     assert all(np.isfinite(a).all() for a in (y, *state, dx, *grads.values(), *d_state))
     assert np.abs(y).max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("forget", FORGET)
+def test_long_sums_keep_their_digits(forget):
+    """Hundreds of steps whose forget gate is almost 1: errors of log f would add up."""
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(3, 500, 4))
+    W, U, b = rng.normal(size=(4, 64)), rng.normal(size=(2, 8, 32)) * 0.1, np.zeros(64)
+    W[:, 16:32] *= 0.01
+    b[16:32] = 6 if forget == "sigmoid" else 0.002
+    wanted, _ = F.slstm(x, W, U, b, forget_activation=forget)
+    got, _ = F.slstm(*(a.astype(np.float32) for a in (x, W, U, b)), forget_activation=forget)
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-5)
 
 
 def test_time_major_is_the_same_run():

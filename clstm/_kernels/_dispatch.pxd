@@ -88,6 +88,33 @@ cdef extern from "clstm.h" nogil:
         float *d_gain
         float *d_shift
 
+    ctypedef struct clstm_recurrent_step:
+        Py_ssize_t rows, units
+        float *gates
+        float *state
+        float *kept
+        const float *mask
+        float *h_next
+        Py_ssize_t h_row
+        float *y
+        const Py_ssize_t *y_index
+        Py_ssize_t y_row
+        const clstm_activation *activation
+        bint exponential
+
+    ctypedef struct clstm_recurrent_step_back:
+        Py_ssize_t rows, units
+        float *gates
+        const float *before
+        const float *kept
+        float *d_state
+        const float *dh
+        Py_ssize_t dh_row
+        const float *dy
+        const Py_ssize_t *dy_index
+        Py_ssize_t dy_row
+        const clstm_activation *activation
+
     ctypedef struct clstm_kernels:
         const char *isa
         int lanes
@@ -114,6 +141,10 @@ cdef extern from "clstm.h" nogil:
         void (*norm_means_back)(const clstm_norm *n, Py_ssize_t H, Py_ssize_t sums_block,
                                 float *means) noexcept nogil
         void (*norm_apply_back)(const clstm_norm *n, const float *means, int add) noexcept nogil
+        void (*rnn_step)(const clstm_recurrent_step *s) noexcept nogil
+        void (*rnn_step_backward)(const clstm_recurrent_step_back *s) noexcept nogil
+        void (*slstm_step)(const clstm_recurrent_step *s) noexcept nogil
+        void (*slstm_step_backward)(const clstm_recurrent_step_back *s) noexcept nogil
         void (*peephole_gradient)(Py_ssize_t rows, const float *dz, const float *c_prev,
                                   const float *c, float *sums,
                                   Py_ssize_t sums_row) noexcept nogil

@@ -109,6 +109,34 @@ static void lstm(const clstm_kernels *t)
     for (int v = 0; v < 3; v++) print(t->isa, "peephole_gradient", sums + v * 16, UNITS);
 }
 
+static void norm(const clstm_kernels *t)
+{
+    float *a = numbers(2 * ROWS * 64, 2), *z = numbers(2 * ROWS * 64, 1), *sums = numbers(ROWS * 16, 1);
+    float *values = numbers(2 * ROWS * 64, 1), *gain = numbers(64, 1), *shift = numbers(64, 1);
+    float statistics[ROWS * 8], means[ROWS * 8];
+    clstm_norm n = {.rows = ROWS, .parts = 4, .gain = gain, .d_gain = numbers(64, 1),
+                    .d_shift = numbers(64, 1)};
+    for (n.joined = 0; n.joined < 2; n.joined++) {
+        for (int back = 0; back < 2; back++)
+            for (int block = 0; block < 2; block++) { /* of 16 + UNITS units */
+                n.units = block ? UNITS : 16, n.shift = n.joined ? NULL : shift;
+                n.a = a + block * ROWS * 64, n.z = z + block * ROWS * 64;
+                n.values = values + block * ROWS * 64, n.sums = sums + block * ROWS * 8;
+                if (back) n.statistics = statistics, t->norm_apply(&n), t->norm_sums_back(&n);
+                else t->norm_sums(&n);
+                if (block) n.sums = sums;
+                if (block && back) t->norm_means_back(&n, 16 + UNITS, ROWS * 8, means);
+                else if (block) t->norm_statistics(&n, 16 + UNITS, ROWS * 8, 1e-3f, statistics);
+            }
+        t->norm_apply_back(&n, means, n.joined);
+        for (int r = 0; r < 4 * ROWS; r++) {
+            print(t->isa, "norm_apply", n.z + r * 16, UNITS);
+            print(t->isa, "norm_apply_back", n.a + r * 16, UNITS);
+        }
+        print(t->isa, "norm:d_gain", n.d_gain, UNITS);
+    }
+}
+
 static void scan(const clstm_kernels *t)
 {
     float *z = numbers(3 * N, 4), *bias = numbers(3 * N, 1), *h0 = numbers(N, 1);
@@ -118,6 +146,40 @@ static void scan(const clstm_kernels *t)
     t->minlstm_step_backward(N, N, z, bias, h0, dy, h, dz);
     print(t->isa, "minlstm_step_backward:dz", dz, 3 * N);
     print(t->isa, "minlstm_step_backward:dh", h, N);
+}
+
+static void recurrent(const clstm_kernels *t)
+{
+    float *z = numbers(ROWS * 64, 4), *state = numbers(ROWS * 48, 2), *kept = numbers(ROWS * 48, 1);
+    float *mask = numbers(ROWS * 16, 2), *next = numbers(ROWS * 16, 1);
+    float *before = numbers(ROWS * 48, 2);
+    float *y = numbers(ROWS * UNITS, 1), *dh = numbers(ROWS * 16, 1), *d = numbers(ROWS * 32, 1);
+    clstm_activation softsign = {.kind = CLSTM_SOFTSIGN};
+    ptrdiff_t index[ROWS];
+    for (int r = 0; r < ROWS; r++) index[r] = (r * 3) % ROWS;
+    for (int k = 16; k < 32; k++) state[k] = 0; /* n of the first row: it starts here */
+    clstm_recurrent_step s = {.rows = ROWS, .units = UNITS, .gates = z, .state = state,
+                              .kept = kept, .mask = mask, .h_next = next, .h_row = 16, .y = y,
+                              .y_index = index, .y_row = UNITS, .activation = &softsign};
+    clstm_recurrent_step_back back = {.rows = ROWS, .units = UNITS, .gates = z, .before = before,
+                                      .kept = kept, .d_state = d, .dh = dh, .dh_row = 16, .dy = y,
+                                      .dy_index = index, .dy_row = UNITS, .activation = &softsign};
+    for (s.exponential = 0; s.exponential < 2; s.exponential++) {
+        t->slstm_step(&s);
+        print(t->isa, "slstm_step:y", y, ROWS * UNITS);
+        for (int r = 0; r < ROWS; r++)
+            for (int v = 0; v < 3; v++) {
+                print(t->isa, "slstm_step:state", state + r * 48 + v * 16, UNITS);
+                print(t->isa, "slstm_step:kept", kept + r * 48 + v * 16, UNITS);
+                print(t->isa, "slstm_step:h", next + r * 16, UNITS);
+            }
+        t->slstm_step_backward(&back);
+        print(t->isa, "slstm_step_backward:dz", z, ROWS * 64);
+        for (int r = 0; r < 2 * ROWS; r++)
+            print(t->isa, "slstm_step_backward:d", d + r * 16, UNITS);
+    }
+    t->rnn_step(&s), print(t->isa, "rnn_step", y, ROWS * UNITS);
+    t->rnn_step_backward(&back), print(t->isa, "rnn_step_backward", z, ROWS * 16);
 }
 
 static void elementwise(const clstm_kernels *t)
@@ -164,7 +226,9 @@ int main(void)
         elementwise(*t);
         products(*t);
         lstm(*t);
+        norm(*t);
         scan(*t);
+        recurrent(*t);
         optimizers(*t);
     }
     return 0;
