@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from . import activations
 from ._cell import NO_NOISE, PLAIN, Cell, Noise
+from ._checkpoints import choose, cuts
 from ._kernels import _native_backward, _native_forward, _parallel
 from ._kernels._cell import CellOptions
 from ._kernels._gemm import matmul  # noqa: F401 - part of the interface
@@ -84,16 +86,13 @@ def _chunks(steps: Steps) -> Array:
 
 def _segments(steps: Steps, every: int) -> Iterator[Steps]:
     """The steps in pieces of `every` or more, each of whole chunks: so they change no bit."""
-    begin, last = 0, len(steps.offsets) - 1
-    for end in _chunks(steps)[1:]:
-        if end - begin >= every or end == last:
-            first, beyond = steps.offsets[begin], steps.offsets[end]
-            yield steps._replace(
-                counts=steps.counts[:, begin:end],
-                offsets=steps.offsets[begin : end + 1] - first,
-                index=steps.index[first:beyond],
-            )
-            begin = end
+    for begin, end in itertools.pairwise(cuts(_chunks(steps), every)):
+        first, beyond = steps.offsets[begin], steps.offsets[end]
+        yield steps._replace(
+            counts=steps.counts[:, begin:end],
+            offsets=steps.offsets[begin : end + 1] - first,
+            index=steps.index[first:beyond],
+        )
 
 
 def supports(cell: Cell, noise: Noise) -> bool:
@@ -183,12 +182,13 @@ def lstm_forward(
     x: Array, kernel: Array, recurrent_kernel: Array, bias: Array | None, h: Array, c: Array, *,
     mask: Array | None = None, resets: Array | None = None, reverse: bool = False,
     noise: Noise = NO_NOISE, cell: Cell = PLAIN, time_major: bool = False,
-    keep: bool = True, checkpoint_every: int | None = None,
+    keep: bool = True, checkpoint_every: int | None = None, memory_budget: int | None = None,
     panels: tuple[Array, ...] | bool | None = None,
 ) -> tuple[Array, Array, Array, Saved | None]:  # fmt: skip
     """As `_reference.lstm_forward`, of float32 arrays.
 
     checkpoint_every: keep the state before every so many steps, or a few more, and nothing else.
+    memory_budget: bytes, by which checkpoint_every is chosen; ValueError if they are too few.
     panels: those of a `PackedWeights`, if the weights are packed already.
     """
     batch, time = (x.shape[1], x.shape[0]) if time_major else x.shape[:2]
@@ -205,6 +205,14 @@ def lstm_forward(
         panels = len(steps.index) > RAW_ROWS or units % 16 != 0
     saved = Saved(x, y, h0, kernel, recurrent_kernel, bias, recurrent_mask, _options(cell, noise),
                   _projection(cell), steps, cell, None, None)  # fmt: skip
+    if keep and memory_budget is not None:
+        tape = (h0, recurrent_mask, *steps)
+        others = sum(a.nbytes for a in tape if isinstance(a, np.ndarray))
+        position, row = _kept_floats(cell, units)
+        checkpoint_every = choose(
+            memory_budget, others, _chunks(steps), steps.offsets, state=h.nbytes + c.nbytes,
+            position=4 * position, once=4 * row * len(h) + 64,  # and room to align it
+        )  # fmt: skip
     if keep and checkpoint_every:
         panels = pack_weights(kernel, recurrent_kernel, bias, cell).panels
         segments = []
@@ -223,6 +231,15 @@ def pack_weights(kernel: Array, recurrent_kernel: Array, bias: Array | None, cel
                  ) -> PackedWeights:  # fmt: skip
     """Panels; the bias of layer norm, which is added after it, is not in them."""
     return PackedWeights(kernel, recurrent_kernel, None if cell.layer_norm else bias)
+
+
+def _kept_floats(cell: Cell, units: int) -> tuple[int, int]:
+    """What `forward` and `LayerNorms` keep for each position, and for each row beside that."""
+    wide, of_cell = -(-units // 16) * 16, cell.cell_norm is not None
+    norms = {None: 0, "gate": 1, "joint": 2}[cell.layer_norm]
+    position = 5 + (cell.projection is not None) + 4 * norms + of_cell  # i f g o, c; m; values
+    count = norms + of_cell
+    return wide * position + 8 * count, wide + wide // 2 * count + 2 * wide * of_cell
 
 
 def _forward(run: Saved, steps: Steps, h: Array, c: Array, panels: Any, keep: bool
@@ -267,6 +284,7 @@ def lstm_backward(
             for part, h, c in reversed(saved.segments):
                 kept = _forward(saved, part, h.copy(), c.copy(), panels, keep=True)
                 _backward(saved, part, h, kept, dy, dh, dc, sums, dx, d_peephole, d_norms)
+                del kept  # before the next is made
         except BaseException:  # no memory for a later segment, or Ctrl-C
             for d, old in zip(sums, before, strict=True):
                 if d is not None:

@@ -125,6 +125,7 @@ def run(
     weights: Weights, x: Any, initial_state: Any, lengths: Any, mask: Any, resets: Any,
     reverse: bool, time_major: bool, noise: Noise, backend: str | None, cell: Cell,
     keep: bool, packed: PackedWeights | None = None, checkpoint_every: int | None = None,
+    memory_budget: int | None = None,
 ) -> tuple[Array, State, Any, Any]:  # fmt: skip
     dtype, (outputs, columns) = weights.kernel.dtype, weights.recurrent_kernel.shape
     x = float_array("x", x, dtype)
@@ -145,7 +146,12 @@ def run(
     options: dict[str, Any] = {}
     if module is _native_backend:
         options = {"panels": packed.panels if packed else None,
-                   "checkpoint_every": checkpoint_every}  # fmt: skip
+                   "checkpoint_every": checkpoint_every,
+                   "memory_budget": memory_budget}  # fmt: skip
+    elif memory_budget is not None:
+        raise ValueError("memory_budget: expected a run of the native backend, which alone "
+                         "computes again what it does not keep (float32, a cell that it knows), "
+                         f"got one of {module.__name__}")  # fmt: skip
     y, h, c, saved = module.lstm_forward(
         x, *weights, h0, c0, mask=mask, resets=resets, reverse=bool(reverse),
         noise=noise, cell=cell, time_major=bool(time_major), keep=keep,

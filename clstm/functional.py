@@ -17,6 +17,7 @@ import numpy as np
 from . import config
 from ._arrays import check_shape, float_array, positive
 from ._cell import NO_NOISE, Cell, Noise
+from ._checkpoints import read_budget
 from ._kernels._packed import step_raw
 from ._minlstm import minlstm, minlstm_backward, minlstm_forward
 from ._pack import Packed, pack
@@ -138,7 +139,7 @@ def lstm_forward(
     lengths: Any = None, mask: Any = None, resets: Any = None, reverse: bool = False,
     time_major: bool = False, recurrent_mask: Any = None, candidate_mask: Any = None,
     zoneout_h: Any = None, zoneout_c: Any = None, backend: str | None = None,
-    checkpoint_every: int | None = None, **cell: Any,
+    checkpoint_every: int | None = None, memory_budget: int | str | None = None, **cell: Any,
 ) -> tuple[Array, State, Tape]:  # fmt: skip
     """As `lstm`, and keeps on a tape what `lstm_backward` needs: 4H gates and H cells a position.
 
@@ -146,16 +147,28 @@ def lstm_forward(
     512 positions); `lstm_backward` runs the steps between them once more. Same bits, about 4/3 of
     the time, and memory for that many steps; backends other than native keep everything.
 
+    memory_budget: instead, bytes as an int or as "512MB" (B, KB, MB, GB, KiB, MiB, GiB): everything
+    is kept if that fits, else checkpoint_every becomes the largest number of steps that does.
+    Counted is what the tape and the steps run once more take at one time: 4H gates and H cells a
+    position that is kept, with a projection H more, H rounded up to 16; c0; h and c before every
+    segment, and once more where one is run again; the initial h, recurrent_mask, and the plan of
+    the steps (8 bytes a position, 16 or 24 a step). Not counted are what the caller has (x, y, noise, gradients), and
+    what every run takes for a while: packed copies of the weights, one copy of their gradients,
+    and sums over one chunk. ValueError names the least budget that would do, and tells if the run
+    cannot be one of the native backend.
+
     Returns y, (h, c), tape. The arrays passed, and y, must not change before the backward run.
     """
     if checkpoint_every is not None:
         checkpoint_every = positive("checkpoint_every", checkpoint_every)
+    memory_budget = read_budget(memory_budget, checkpoint_every)
     weights, made = prepare(kernel, recurrent_kernel, bias, cell)
     y, state, module, saved = run(weights, x, initial_state, lengths, mask, resets, reverse,
                                    time_major,
                                    _noise(recurrent_mask, candidate_mask, zoneout_h, zoneout_c),
                                    backend, made, keep=True,
-                                   checkpoint_every=checkpoint_every)  # fmt: skip
+                                   checkpoint_every=checkpoint_every,
+                                   memory_budget=memory_budget)  # fmt: skip
     return y, state, Tape(module, saved, weights, made, y, state[0])
 
 

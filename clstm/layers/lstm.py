@@ -7,6 +7,7 @@ import numpy as np
 from .. import activations
 from .._arrays import fraction, mask_array, number, positive
 from .._cell import WEIGHTS, check_options, make_cell, norm_gain_shape
+from .._checkpoints import read_budget
 from .._serialize import get, register
 from ..functional import Packed, lstm, lstm_backward, lstm_forward, pack
 from .base import Array
@@ -43,6 +44,8 @@ class LSTM(Recurrent):
         norm_epsilon: added to the variances.
         checkpoint_every: keep the state before every so many steps for the backward run, not all of
             the gates: memory for so many steps, about 4/3 of the time, the same bits.
+        memory_budget: instead, bytes that a batch may take, such as "512MB": see
+            `functional.lstm_forward`.
         return_sequences: give y (B, T, H) of all steps, not h (B, H) of the last.
         return_state: give [outputs, h, c].
         go_backwards: read the sequence from its end; y then stands in the order of reading.
@@ -89,6 +92,7 @@ class LSTM(Recurrent):
         proj_clip: float | None = None,
         preactivation_clip: float | None = None,
         checkpoint_every: int | None = None,
+        memory_budget: int | str | None = None,
         layer_norm: str | None = None,
         cell_norm: bool = False,
         norm_epsilon: float = 1e-5,
@@ -131,8 +135,11 @@ class LSTM(Recurrent):
         self.checkpoint_every = (
             None if checkpoint_every is None else positive("checkpoint_every", checkpoint_every)
         )
+        read_budget(memory_budget, self.checkpoint_every)
+        self.memory_budget = memory_budget
         self._cell = self._options()
         self.state: tuple[Array, Array] | None = None
+        self.carries_state = False  # while a batch is read in windows: as if stateful
 
     def _options(self) -> dict[str, Any]:
         """The cell's options that are not the plain cell's, without weights."""
@@ -222,10 +229,11 @@ class LSTM(Recurrent):
         tape = None
         if keep:
             y, (h, c), tape = lstm_forward(*arguments, **options,
-                                           checkpoint_every=self.checkpoint_every)  # fmt: skip
+                                           checkpoint_every=self.checkpoint_every,
+                                           memory_budget=self.memory_budget)  # fmt: skip
         else:
             y, (h, c) = lstm(*arguments, **options)
-        if self.stateful:
+        if self.stateful or self.carries_state:
             self.state = (h.copy(), c.copy())
         outputs = (y[:, ::-1] if self.go_backwards else y) if self.return_sequences else h
         return [outputs, h, c] if self.return_state else outputs, (tape, drop, several)
