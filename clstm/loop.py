@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,14 +16,29 @@ from .objective import Objective
 Array = np.ndarray
 
 
-def train_step(model: Any, batch: Batch, objective: Objective) -> None:
+class Window(NamedTuple):
+    """Which part of a batch of sequences a training step is about, and how it counts."""
+
+    context: int = 0  # steps at the beginning that have no labels
+    share: float = 1.0  # of the sequences' steps
+    shares: Sequence[float] | None = None  # of what the loss of each output counts; None: all
+
+
+WHOLE = Window()
+
+
+def train_step(model: Any, batch: Batch, objective: Objective, window: Window = WHOLE) -> None:
     """Change the weights by one batch; FloatingPointError, before any change, for a NaN loss."""
     executor, optimizer = model._executor, model.optimizer
     model._parameters = parameters = model._parameters.current()
     parameters.grads.fill(0)
     outputs, masks, tapes, penalty = executor.forward(batch.x, training=True, keep=True)
-    values, total, gradients = objective.gradients(batch.y, outputs, batch.weight, masks)
-    total += penalty + executor.penalty()
+    context, share, shares = window
+    if context:
+        outputs = [o[:, context:] for o in outputs]
+        masks = [None if m is None else m[:, context:] for m in masks]
+    values, total, gradients = objective.gradients(batch.y, outputs, batch.weight, masks, shares)
+    total += penalty + share * executor.penalty()
     if not math.isfinite(total) and model._compiled["on_nan"] == "raise":
         raise FloatingPointError(
             f"the loss became {total} in step {optimizer.iterations + 1}; the weights are "
@@ -31,12 +46,22 @@ def train_step(model: Any, batch: Batch, objective: Objective) -> None:
             "compile(on_nan='ignore') goes on regardless"
         )
     # Before any weight changes: a metric that does not fit the outputs raises here.
-    objective.update(batch.y, outputs, batch.weight, masks, values, total, batch.rows)
+    objective.update(batch.y, outputs, batch.weight, masks, values, total, batch.rows, share)
+    if context:
+        gradients = [None if g is None else _after(g, context) for g in gradients]
     executor.backward(tapes, gradients)
-    executor.add_penalty_gradients()
+    executor.add_penalty_gradients(share)
     n = parameters.trained
     optimizer.apply(parameters.grads[:n], parameters.values[:n], parameters.trained_segments)
     executor.constrain()
+
+
+def _after(gradient: Array, context: int) -> Array:
+    """`gradient` (B, n, ...) after as many steps without one."""
+    batch, time, *rest = gradient.shape
+    whole = np.zeros((batch, context + time, *rest), gradient.dtype)
+    whole[:, context:] = gradient
+    return whole
 
 
 def test_step(model: Any, batch: Batch, objective: Objective) -> None:
@@ -49,16 +74,17 @@ def test_step(model: Any, batch: Batch, objective: Objective) -> None:
 
 
 def train_epoch(
-    model: Any, source: Source, objective: Objective, shuffle: bool, call: CallbackList
-) -> int:
-    """Train on the batches of one epoch; returns their number."""
+    model: Any, source: Source, objective: Objective, shuffle: bool, call: CallbackList,
+    step: Callable[[Any, Batch, Objective], None] = train_step,
+) -> int:  # fmt: skip
+    """Train on the batches of one epoch, by `step` on each; returns their number."""
     objective.reset()
     begins, ends = call.wants("on_train_batch_begin"), call.wants("on_train_batch_end")
     steps = 0
     for batch in source.epoch(random.generator() if shuffle else None):
         if begins:
             call("on_train_batch_begin", steps, {})
-        train_step(model, batch, objective)
+        step(model, batch, objective)
         if ends:
             call("on_train_batch_end", steps, objective.results())
         steps += 1

@@ -91,10 +91,26 @@ class Objective:
                 loss.check(some, (len(some), *sizes))
         self.resolve(y, shapes)
 
+    def counts(self, y: Sequence[Array], masks: Sequence[Any]) -> list[Array]:
+        """(T,) for each output: how much of each step its loss, a mean, is divided by."""
+        found = []
+        for loss, labels, mask in zip(self.losses, y, masks, strict=True):
+            counted = np.ones((*labels.shape[:2], 1), bool)
+            if loss is not None and loss.ignore_class is not None:
+                counted = labels.reshape(*labels.shape[:2], -1) != loss.ignore_class
+            if mask is not None:
+                counted = counted & mask[:, :, None]
+            found.append(counted.sum(axis=(0, 2)))
+        return found
+
     def gradients(
-        self, y: Sequence[Array], outputs: Sequence[Array], weight: Any, masks: Sequence[Any]
-    ) -> tuple[list[float], float, list[Array | None]]:
-        """The losses of the outputs, their weighted sum, and its gradients."""
+        self, y: Sequence[Array], outputs: Sequence[Array], weight: Any, masks: Sequence[Any],
+        shares: Sequence[float] | None = None,
+    ) -> tuple[list[float], float, list[Array | None]]:  # fmt: skip
+        """The losses of the outputs, their weighted sum, and its gradients.
+
+        shares: factors of the outputs' losses beside the loss weights.
+        """
         values: list[float] = []
         gradients: list[Array | None] = []
         total = 0.0
@@ -108,20 +124,26 @@ class Objective:
                 y[k], outputs[k], None if weight is None else weight[k], mask
             )
             factor = self._factors[k]
-            values.append(value)
-            total += factor * value
+            share = 1.0 if shares is None else shares[k]
+            values.append(share * value)
+            total += factor * (share * value)
+            factor *= share
             gradients.append(gradient if factor == 1 else gradient * gradient.dtype.type(factor))
         return values, total, gradients
 
     def update(
         self, y: Sequence[Array], outputs: Sequence[Array], weight: Any, masks: Sequence[Any],
-        values: Sequence[float], total: float, rows: int,
+        values: Sequence[float], total: float, rows: int, share: float = 1.0,
     ) -> None:  # fmt: skip
-        """Take a batch into the running means."""
-        self._total.update_state(total, rows)
+        """Take a batch into the running means.
+
+        share: of the steps of the rows, less than 1 for a window of them; the steps of windows
+        then count as rows in the metrics.
+        """
+        self._total.update_state(total / share, rows * share)
         if len(self.names) > 1:
             for part, value in zip(self._parts, values, strict=True):
-                part.update_state(value, rows)
+                part.update_state(value / share, rows * share)
         for k, metric, uses_weights, _ in self._metrics:
             w = weight[k] if uses_weights and weight is not None else None
             mask, labels = masks[k], y[k]
@@ -129,7 +151,10 @@ class Objective:
                 w = mask if w is None else np.reshape(w, (len(w), -1)) * mask
                 valid = mask.reshape(mask.shape + (1,) * (labels.ndim - 2))
                 labels = np.where(valid, labels, 0)  # 0 times NaN would be NaN
-            metric.update_state(labels, outputs[k], w)
+            predicted = outputs[k]
+            if share < 1:
+                labels, predicted, w = _steps_as_rows(labels, predicted, w)
+            metric.update_state(labels, predicted, w)
 
     def results(self) -> dict[str, float]:
         """The loss and the metrics since the last reset, by name."""
@@ -145,6 +170,15 @@ class Objective:
             part.reset_state()
         for _, metric, _, _ in self._metrics:
             metric.reset_state()
+
+
+def _steps_as_rows(labels: Array, outputs: Array, weight: Any) -> tuple[Array, Array, Any]:
+    """(B T, ...) from (B, T, ...)."""
+    positions = outputs.shape[:2]
+    if weight is not None:
+        weight = np.broadcast_to(np.reshape(weight, (len(weight), -1)), positions).ravel()
+    return (labels.reshape(-1, *labels.shape[2:]), outputs.reshape(-1, *outputs.shape[2:]),
+            weight)  # fmt: skip
 
 
 def _spread(argument: str, value: Any, names: list[str]) -> list[Any]:

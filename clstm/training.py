@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from . import bptt as truncated
 from . import loop
 from ._arguments import callback_list, check_repeats, due, verbosity, whole
 from ._arrays import fraction, positive
@@ -105,6 +106,7 @@ class Trainer:
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
         validation_freq: int | Sequence[int] = 1,
+        bptt: tuple[int, int] | None = None,
     ) -> History:
         """Train for epochs initial_epoch .. epochs - 1.
 
@@ -125,6 +127,11 @@ class Trainer:
             steps_per_epoch: batches of an epoch: the next epoch goes on with the next batch, and
                 the data begin anew when they end, but an iterator, which stops the training then.
             validation_freq: evaluate after every so many epochs, or after those listed (from 1).
+            bptt: (k1, k2), k1 <= k2: truncated backpropagation through time (Williams & Peng
+                1990), for labels (B, T, ...) and LSTMs that give sequences. Every k1 steps of a
+                batch the weights are updated by the gradient of these steps' loss, which goes back
+                through k2 steps. States go on from window to window, and begin anew with each batch
+                unless a layer is stateful. See `clstm.bptt`.
 
         Returns:
             History: `.history` has a list for "loss" and each metric, and with "val_" before.
@@ -143,6 +150,7 @@ class Trainer:
         if validation_batch_size is not None:
             validation_batch_size = positive("validation_batch_size", validation_batch_size)
         verbose = verbosity(verbose)
+        windows = None if bptt is None else truncated.read(bptt)
         is_due = due(validation_freq)
         history = History()
         shown = [Progress(verbose)] if verbose else []
@@ -167,6 +175,10 @@ class Trainer:
             validation = open_source(self, *parts, *[None] * (3 - len(parts)),
                                      validation_batch_size or batch_size, validation_steps,
                                      steps_name="validation_steps")  # fmt: skip
+        step = loop.train_step
+        if windows is not None:
+            data = source.data if isinstance(source, ArraySource) else source.first
+            step = truncated.step(self, windows, data)
         objective = self._current_objective()
         self._check(objective, source, validation)
         if class_weight is not None and isinstance(source, ArraySource):
@@ -179,7 +191,7 @@ class Trainer:
         try:
             for epoch in range(initial_epoch, epochs):
                 call("on_epoch_begin", epoch, {})
-                steps = loop.train_epoch(self, source, objective, shuffle, call)
+                steps = loop.train_epoch(self, source, objective, shuffle, call, step)
                 if source.ran_out:
                     warnings.warn(
                         f"x gave {steps} batches in epoch {epoch + 1}, steps_per_epoch is "
@@ -262,10 +274,15 @@ class Trainer:
 
     def train_on_batch(
         self, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None,
-        return_dict: bool = False,
+        return_dict: bool = False, bptt: tuple[int, int] | None = None,
     ) -> Any:  # fmt: skip
-        """One step on one batch; the loss and the metrics of that batch, before the step."""
-        return self._single(loop.train_step, x, y, sample_weight, class_weight, return_dict)
+        """One step on one batch; the loss and the metrics of that batch, before the step.
+
+        bptt: as in `fit`: a step, and what comes before it, for each window.
+        """
+        windows = None if bptt is None else truncated.read(bptt)
+        return self._single(loop.train_step, x, y, sample_weight, class_weight, return_dict,
+                            windows)  # fmt: skip
 
     def test_on_batch(
         self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False
@@ -277,14 +294,16 @@ class Trainer:
         """The outputs for one batch."""
         return self(x)
 
-    def _single(self, run: Any, x: Any, y: Any, weight: Any, class_weight: Any, return_dict: bool
-                ) -> Any:  # fmt: skip
+    def _single(self, run: Any, x: Any, y: Any, weight: Any, class_weight: Any, return_dict: bool,
+                windows: tuple[int, int] | None = None) -> Any:  # fmt: skip
         self._require_compiled()
         if y is None:
             raise ValueError("y: expected labels, got None")
         batch = read_batch(self, x, y, weight, class_weight)
         if batch.rows == 0:
             raise ValueError("x: expected at least one row, got none")
+        if windows is not None:
+            run = truncated.step(self, windows, batch)
         objective = self._current_objective()
         objective.check(batch.y, self._reader.output_shapes, self._executor.masked)
         objective.reset()

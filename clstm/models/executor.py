@@ -76,12 +76,8 @@ class Executor:
             x = values[ins[0]] if len(ins) == 1 else [values[k] for k in ins]
             mask = None
             if masked:
-                if mask_slot is not None:
-                    mask = _explicit_mask(values[mask_slot], x)
-                elif len(ins) == 1:
-                    mask = masks[ins[0]]
-                else:
-                    mask = layer.join_masks(x, [masks[k] for k in ins])
+                explicit = None if mask_slot is None else values[mask_slot]
+                mask = _mask(layer, x, [masks[k] for k in ins], explicit)
                 masks[outs[0]] = layer.compute_mask(x, mask)
             if keep:
                 y, tape = layer.forward(x, training, mask)
@@ -96,6 +92,18 @@ class Executor:
                 for k, value in zip(outs, y, strict=True):
                     values[k] = value
         return [values[k] for k in self._outputs], [masks[k] for k in self._outputs], tapes, penalty
+
+    def output_masks(self, inputs: Sequence[Array]) -> list[Array | None]:
+        """The masks that `forward` gives, of a model whose masks its inputs alone decide."""
+        values: list[Any] = [*inputs, *[inputs[0]] * len(self._blank)]  # of the right (B, T)
+        masks: list[Any] = self._no_masks.copy()
+        for layer, ins, mask_slot, outs, masked, _, _ in self._steps:
+            if masked:
+                x = values[ins[0]] if len(ins) == 1 else [values[k] for k in ins]
+                explicit = None if mask_slot is None else values[mask_slot]
+                mask = _mask(layer, x, [masks[k] for k in ins], explicit)
+                masks[outs[0]] = layer.compute_mask(x, mask)
+        return [masks[k] for k in self._outputs]
 
     def backward(self, tapes: Sequence[Any], d_outputs: Sequence[Array | None]) -> None:
         """Add the gradients of all weights, from those of the outputs; uses the tapes up."""
@@ -129,10 +137,15 @@ class Executor:
         """The regularizers' part of the loss."""
         return sum(regularizer(part.params[name]) for part, name, regularizer in self._regularized)
 
-    def add_penalty_gradients(self) -> None:
-        """Add the regularizers' gradients to the weights'."""
+    def add_penalty_gradients(self, share: float = 1.0) -> None:
+        """Add the regularizers' gradients, times `share`, to the weights'."""
         for part, name, regularizer in self._regularized:
-            regularizer.add_gradient(part.params[name], part.grads[name])
+            if share == 1:
+                regularizer.add_gradient(part.params[name], part.grads[name])
+                continue
+            own = np.zeros_like(part.params[name])
+            regularizer.add_gradient(part.params[name], own)
+            part.grads[name] += share * own
 
     def constrain(self) -> None:
         """Project the weights that have constraints."""
@@ -151,6 +164,13 @@ def _sum(a: Array | None, b: Array | None) -> Array | None:
 
 def _listed(y: Any) -> list[Array]:
     return y if isinstance(y, list) else [y]
+
+
+def _mask(layer: Layer, x: Any, masks: list[Array | None], explicit: Array | None) -> Array | None:
+    """The mask of a layer's inputs x, from those of each and the value of a `mask=` symbol."""
+    if explicit is not None:
+        return _explicit_mask(explicit, x)
+    return masks[0] if len(masks) == 1 else layer.join_masks(x, masks)
 
 
 def _explicit_mask(value: Array, x: Any) -> Array | None:
