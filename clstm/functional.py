@@ -150,12 +150,13 @@ def lstm_forward(
     memory_budget: instead, bytes as an int or as "512MB" (B, KB, MB, GB, KiB, MiB, GiB): everything
     is kept if that fits, else checkpoint_every becomes the largest number of steps that does.
     Counted is what the tape and the steps run once more take at one time: 4H gates and H cells a
-    position that is kept, with a projection H more, H rounded up to 16; c0; h and c before every
-    segment, and once more where one is run again; the initial h, recurrent_mask, and the plan of
-    the steps (8 bytes a position, 16 or 24 a step). Not counted are what the caller has (x, y, noise, gradients), and
-    what every run takes for a while: packed copies of the weights, one copy of their gradients,
-    and sums over one chunk. ValueError names the least budget that would do, and tells if the run
-    cannot be one of the native backend.
+    position that is kept, H rounded up to 16; H more with a projection, 4H + 8 or 8H + 16 more
+    with layer norm "gate" or "joint", H + 8 with cell_norm; c0, and layer norm's sums of a step; h
+    and c before every segment, and once more where one is run again; the initial h,
+    recurrent_mask, and the plan of the steps (8 bytes a position, 16 or 24 a step). Not counted are what the caller has (x, y,
+    noise, gradients), and what every run takes for a while: packed copies of the weights, one copy
+    of their gradients, and sums over one chunk. ValueError names the least budget that would do,
+    or says that the run cannot be one of the native backend.
 
     Returns y, (h, c), tape. The arrays passed, and y, must not change before the backward run.
     """

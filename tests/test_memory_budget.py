@@ -1,5 +1,6 @@
 """memory_budget: what a run keeps, and what it computes again, stays within so many bytes."""
 
+import tracemalloc
 import weakref
 
 import numpy as np
@@ -46,7 +47,8 @@ def problem(B, T, I=5, H=20, outputs=None, resets=None, recurrent_mask=None, **o
 def tape_bytes(saved):
     """All arrays that the tape made: views have the memory of their base once."""
     held = {}
-    parts = [saved.h0, saved.recurrent_mask, saved.kept, *saved.steps]
+    kept = None if saved.kept is None else saved.kept[0]
+    parts = [saved.h0, saved.recurrent_mask, kept, *saved.steps]
     for part in saved.segments or []:
         parts += [part.h, part.c, *part.steps]
     for a in parts:
@@ -65,7 +67,7 @@ def run(monkeypatch, arguments, options, d, **memory):
     def counted(run, steps, h, c, panels, keep):
         nonlocal most
         kept = forward(run, steps, h, c, panels, keep)
-        alive.append(weakref.ref(kept.base))
+        alive.append(weakref.ref(kept[0].base))
         again = sum(a().nbytes for a in alive if a() is not None)
         most = max(most, tape_bytes(saved) + again + h.nbytes + c.nbytes)
         return kept
@@ -114,6 +116,25 @@ def test_the_budget_is_met_exactly_and_no_larger_step_would_do(shape, monkeypatc
     F.lstm_forward(*arguments, backend="native", memory_budget=budget, **options)
     for every in (chosen[0] + 1, 2 * chosen[0]):
         assert run(monkeypatch, arguments, options, d, checkpoint_every=every)[2] > budget
+
+
+@native
+@pytest.mark.parametrize("cell", ["plain", "projection", "gate", "joint"])
+def test_what_a_run_allocates_is_within_its_budget(cell):
+    """Beside the budget only y, gradients, copies of the weights and small objects."""
+    arguments, options, d = problem(2, 4000, H=32, outputs=9 if cell == "projection" else None)
+    if cell in ("gate", "joint"):
+        rows = {"gate": (4, 32), "joint": (2, 128)}[cell]
+        options |= {"layer_norm": cell, "norm_gain": np.ones(rows), "cell_norm": np.ones((2, 32))}
+    smallest = least(arguments, options)
+    for budget in (smallest, 2 * smallest, 20_000_000):
+        tracemalloc.start()
+        y, _, tape = F.lstm_forward(*arguments, backend="native", memory_budget=budget, **options)
+        kept = tracemalloc.get_traced_memory()[0] - y.nbytes
+        grads = F.lstm_backward(tape, *d)
+        peak = tracemalloc.get_traced_memory()[1] - y.nbytes - grads.x.nbytes
+        tracemalloc.stop()
+        assert max(kept, peak) <= budget + 6 * sum(w.nbytes for w in arguments[1:]) + 50_000
 
 
 @native
