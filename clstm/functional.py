@@ -153,10 +153,10 @@ def lstm_forward(
     position that is kept, H rounded up to 16; H more with a projection, 4H + 8 or 8H + 16 more
     with layer norm "gate" or "joint", H + 8 with cell_norm; c0, and layer norm's sums of a step; h
     and c before every segment, and once more where one is run again; the initial h,
-    recurrent_mask, and the plan of the steps (8 bytes a position, 16 or 24 a step). Not counted are what the caller has (x, y,
-    noise, gradients), and what every run takes for a while: packed copies of the weights, one copy
-    of their gradients, and sums over one chunk. ValueError names the least budget that would do,
-    or says that the run cannot be one of the native backend.
+    recurrent_mask, and the plan of the steps (8 bytes a position, 16 or 24 a step). Not counted are
+    what the caller has (x, y, noise, gradients), and what every run takes for a while: packed
+    copies of the weights, one copy of their gradients, and sums over one chunk. ValueError names
+    the least budget that would do, or says that the run cannot be one of the native backend.
 
     Returns y, (h, c), tape. The arrays passed, and y, must not change before the backward run.
     """
