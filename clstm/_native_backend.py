@@ -8,15 +8,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import activations
 from ._cell import NO_NOISE, PLAIN, Cell, Noise
 from ._checkpoints import choose, cuts
 from ._kernels import _native_backward, _native_forward, _parallel
 from ._kernels._cell import CellOptions
 from ._kernels._gemm import matmul  # noqa: F401 - part of the interface
 from ._kernels._norm import LayerNorms
-from ._kernels._packed import PackedWeights
 from ._kernels._projection import OutputProjection
+from ._native_cell import (
+    add_norm_gradients,
+    cell_options,
+    kept_floats,
+    layer_norms,
+    norm_gradients,
+    output_projection,
+    pack_weights,
+    supports,  # noqa: F401 - part of the interface
+    widened,
+)
 from ._steps import Steps, plan, rows, shared_rows, unrows
 
 Array = np.ndarray
@@ -95,89 +104,6 @@ def _segments(steps: Steps, every: int) -> Iterator[Steps]:
         )
 
 
-def supports(cell: Cell, noise: Noise) -> bool:
-    """Whether the kernels know a cell: these activations, no zoneout of what is cut or normalised
-    after it, and no peepholes in what is normalised."""
-    phis = (cell.activation, cell.recurrent_activation, cell.cell_activation)
-    return cell is PLAIN or (
-        (cell.proj_clip is None or noise.zoneout_h is None)
-        and (cell.cell_norm is None or noise.zoneout_c is None)
-        and (cell.layer_norm != "gate" or cell.peephole is None)
-        and all(_activation(phi) is not None for phi in phis)
-    )
-
-
-def _activation(phi: activations.Activation) -> tuple[str, float, float, float, float] | None:
-    """(kind, alpha, beta, least, most) as `CellOptions` takes them; None: no kernel knows it."""
-    if not activations.is_known(phi):
-        return None
-    if phi.name in ("tanh", "sigmoid", "softsign"):
-        return phi.name, 0, 0, 0, 0
-    alpha, beta = phi.parameters if len(phi.parameters) == 2 else (1, 0)
-    bounds = {"relu": (0, np.inf), "relu6": (0, 6), "hard_tanh": (-1, 1), "hard_sigmoid": (0, 1),
-              "linear": (-np.inf, np.inf), "affine": (-np.inf, np.inf)}  # fmt: skip
-    if phi.name not in bounds or alpha < 0:
-        return None
-    return "clamped", alpha, beta, *bounds[phi.name]
-
-
-def _options(cell: Cell, noise: Noise) -> CellOptions | None:
-    if cell is PLAIN and not any(a is not None for a in noise[1:]):
-        return None
-    return CellOptions(
-        _activation(cell.activation),
-        _activation(cell.recurrent_activation),
-        _activation(cell.cell_activation),
-        cell.coupled_input_forget,
-        cell.cell_norm is not None,
-        cell.cell_clip or np.inf,
-        cell.preactivation_clip or np.inf,
-        cell.gradient_clip or np.inf,
-        None if cell.peephole is None else _widened(cell.peephole),
-        *(None if a is None else a.reshape(-1, a.shape[-1]) for a in noise[1:]),
-    )
-
-
-def _projection(cell: Cell) -> OutputProjection | None:
-    if cell.projection is None:
-        return None
-    return OutputProjection(cell.projection, cell.projection_bias, cell.proj_clip or np.inf)
-
-
-def _norms(cell: Cell, bias: Array | None, batch: int, units: int, rows: int, threads: int
-           ) -> LayerNorms | None:  # fmt: skip
-    if cell.layer_norm is None:
-        return None
-    return LayerNorms(
-        cell.layer_norm,
-        _in_blocks(cell.norm_gain.reshape(-1, 4, units)),
-        _in_blocks(np.zeros((4, units)) if bias is None else bias.reshape(4, units)),
-        None if cell.cell_norm is None else _in_blocks(cell.cell_norm[:, None]),
-        batch, units, rows, threads, cell.norm_epsilon)  # fmt: skip
-
-
-def _in_blocks(array: Array) -> Array:
-    """(..., parts, H) as unit blocks (..., NU, parts, 16), zeros where a unit does not exist."""
-    *some, parts, units = array.shape
-    blocks = -(-units // 16)
-    wide = np.zeros((*some, parts, blocks * 16), np.float32)
-    wide[..., :units] = array
-    return np.ascontiguousarray(np.swapaxes(wide.reshape(*some, parts, blocks, 16), -3, -2))
-
-
-def _add_blocks(target: Array, blocks: Array) -> None:
-    """Add what `_in_blocks` would have made."""
-    wide = np.swapaxes(blocks, -3, -2).reshape(*blocks.shape[:-3], blocks.shape[-2], -1)
-    target += wide[..., : target.shape[-1]]
-
-
-def _widened(array: Array) -> Array:
-    """(rows, H) with zeros up to whole unit blocks."""
-    wide = np.zeros((len(array), -(-array.shape[1] // 16) * 16), np.float32)
-    wide[:, : array.shape[1]] = array
-    return wide
-
-
 def lstm_forward(
     x: Array, kernel: Array, recurrent_kernel: Array, bias: Array | None, h: Array, c: Array, *,
     mask: Array | None = None, resets: Array | None = None, reverse: bool = False,
@@ -200,15 +126,16 @@ def lstm_forward(
     h0 = h.copy() if keep else None
     recurrent_mask = noise.recurrent_mask
     if recurrent_mask is not None:
-        recurrent_mask = _widened(shared_rows(recurrent_mask, steps))
+        recurrent_mask = widened(shared_rows(recurrent_mask, steps))
     if panels is None:
         panels = len(steps.index) > RAW_ROWS or units % 16 != 0
-    saved = Saved(x, y, h0, kernel, recurrent_kernel, bias, recurrent_mask, _options(cell, noise),
-                  _projection(cell), steps, cell, None, None)  # fmt: skip
+    saved = Saved(x, y, h0, kernel, recurrent_kernel, bias, recurrent_mask,
+                  cell_options(cell, noise), output_projection(cell), steps, cell, None,
+                  None)  # fmt: skip
     if keep and memory_budget is not None:
         tape = (h0, recurrent_mask, *steps)
         others = sum(a.nbytes for a in tape if isinstance(a, np.ndarray))
-        position, row = _kept_floats(cell, units)
+        position, row = kept_floats(cell, units)
         checkpoint_every = choose(
             memory_budget, others, _chunks(steps), steps.offsets, state=h.nbytes + c.nbytes,
             position=4 * position, once=4 * row * len(h) + 64,  # and room to align it
@@ -227,21 +154,6 @@ def lstm_forward(
             saved if keep else None)  # fmt: skip
 
 
-def pack_weights(kernel: Array, recurrent_kernel: Array, bias: Array | None, cell: Cell
-                 ) -> PackedWeights:  # fmt: skip
-    """Panels; the bias of layer norm, which is added after it, is not in them."""
-    return PackedWeights(kernel, recurrent_kernel, None if cell.layer_norm else bias)
-
-
-def _kept_floats(cell: Cell, units: int) -> tuple[int, int]:
-    """What `forward` and `LayerNorms` keep for each position, and for each row beside that."""
-    wide, of_cell = -(-units // 16) * 16, cell.cell_norm is not None
-    norms = {None: 0, "gate": 1, "joint": 2}[cell.layer_norm]
-    position = 5 + (cell.projection is not None) + 4 * norms + of_cell  # i f g o, c; m; values
-    count = norms + of_cell
-    return wide * position + 8 * count, wide + wide // 2 * count + 2 * wide * of_cell
-
-
 def _forward(run: Saved, steps: Steps, h: Array, c: Array, panels: Any, keep: bool
              ) -> tuple[Array | None, LayerNorms | None]:  # fmt: skip
     """y of these steps; h, c in packed order become the state after them.
@@ -251,7 +163,8 @@ def _forward(run: Saved, steps: Steps, h: Array, c: Array, panels: Any, keep: bo
     outputs, units, features = h.shape[1], c.shape[1], run.x.shape[2]
     work = len(steps.index) * 4 * units * (features + outputs)
     threads, bounds = _share(len(h), work, units, steps, run.cell.layer_norm is not None)
-    norms = _norms(run.cell, run.bias, len(h), units, len(steps.index) if keep else len(h), threads)
+    kept_rows = len(steps.index) if keep else len(h)
+    norms = layer_norms(run.cell, run.bias, len(h), units, kept_rows, threads)
     kept = _native_forward.forward(
         run.x.reshape(-1, features), run.kernel, run.recurrent_kernel,
         None if norms else run.bias, panels, h, c, run.recurrent_mask, run.options, norms,
@@ -272,9 +185,9 @@ def lstm_backward(
     if need_dx:
         dx = (np.empty if steps.full else np.zeros)(saved.x.shape, np.float32)
     d_cell = d_cell or {}
-    d_peephole = _widened(d_cell["peephole"]) if "peephole" in d_cell else None
+    d_peephole = widened(d_cell["peephole"]) if "peephole" in d_cell else None
     sums = (d_kernel, d_recurrent, d_bias, d_cell.get("projection"), d_cell.get("projection_bias"))
-    d_norms = _norm_gradients(saved.cell, units)
+    d_norms = norm_gradients(saved.cell, units)
     if saved.segments is None:
         _backward(saved, steps, saved.h0, saved.kept, dy, dh, dc, sums, dx, d_peephole, d_norms)
     else:
@@ -293,23 +206,8 @@ def lstm_backward(
     if d_peephole is not None:
         d_cell["peephole"][...] = d_peephole[:, :units]
     if d_norms is not None:
-        gains, shift, of_cell = d_norms
-        gain = d_cell["norm_gain"]
-        _add_blocks(gain.reshape(-1, 4, units), gains)
-        if d_bias is not None:
-            _add_blocks(d_bias.reshape(4, units), shift)
-        if of_cell is not None:
-            _add_blocks(d_cell["cell_norm"][:, None], of_cell)
+        add_norm_gradients(d_norms, d_bias, d_cell, units)
     return dx, unrows(dh, steps, dh0, steps.first), unrows(dc, steps, dc0, steps.first)
-
-
-def _norm_gradients(cell: Cell, units: int) -> tuple[Array, Array, Array | None] | None:
-    """Zeros in blocks for the gradients of gains, bias, and the cell's gain and shift."""
-    if cell.layer_norm is None:
-        return None
-    return (_in_blocks(np.zeros((cell.norm_gain.size // (4 * units), 4, units))),
-            _in_blocks(np.zeros((4, units))),
-            None if cell.cell_norm is None else _in_blocks(np.zeros((2, 1, units))))  # fmt: skip
 
 
 def _backward(run: Saved, steps: Steps, h0: Array, kept: Any, dy: Array | None, dh: Array,

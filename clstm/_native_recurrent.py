@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ._kernels import _recurrent
-from ._native_backend import RAW_ROWS, _activation, _chunks, _share
+from ._native_backend import RAW_ROWS, _chunks, _share
+from ._native_cell import kernel_activation
 from ._reference_recurrent import Cell, Run
 from ._steps import Steps, plan, rows, shared_rows, unrows
 
@@ -28,7 +29,7 @@ class Saved(NamedTuple):
 
 def supports(cell: Cell) -> bool:
     """Whether the kernels know the activation."""
-    return cell.activation is None or _activation(cell.activation) is not None
+    return cell.activation is None or kernel_activation(cell.activation) is not None
 
 
 def forward(run: Run, state: tuple[Array, ...], keep: bool
@@ -96,7 +97,7 @@ def backward(saved: Saved, dy: Array | None, d_state: tuple[Array, ...], need_dx
 
 
 def _phi(cell: Cell) -> tuple[str, float, float, float, float] | None:
-    return None if cell.activation is None else _activation(cell.activation)
+    return None if cell.activation is None else kernel_activation(cell.activation)
 
 
 def _last(steps: Steps) -> Array:

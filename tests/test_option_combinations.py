@@ -41,10 +41,10 @@ def runs(draw):
             options["projection_bias"] = array(P)
     norm = draw(st.sampled_from([None, "gate", "joint"])) if H > 2 else None
     if norm:
-        options |= {"layer_norm": norm, "norm_epsilon": 0.1,
-                    "norm_gain": 1 + array(*((4, H) if norm == "gate" else (2, 4 * H)))}  # fmt: skip
+        gain = 1 + array(*((4, H) if norm == "gate" else (2, 4 * H)))
+        options |= {"layer_norm": norm, "norm_epsilon": 0.1, "norm_gain": gain}
         if draw(flag):
-            options["cell_norm"] = array(2, H) + [[1], [0]]
+            options["cell_norm"] = array(2, H) + np.array([[1], [0]])
     P = P or H
     noise = {
         "recurrent_mask": rng.integers(0, 2, (B, P)) * 2.0,
