@@ -93,6 +93,13 @@ def mask_array(mask: Any, lengths: Any, batch: int, time: int) -> np.ndarray | N
     return np.arange(time) < lengths[:, None]
 
 
+def boolean(name: str, value: Any) -> bool:
+    """`value` as a bool; TypeError unless it is one."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected True or False, got {value!r}")
+    return bool(value)
+
+
 def positive(name: str, value: Any) -> int:
     """`value` as an int of at least 1."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import constraints, random, regularizers
-from .._arrays import FLOATS, check_shape, copy_into, float_array, float_dtype
+from .._arrays import FLOATS, boolean, check_shape, copy_into, float_array, float_dtype
 from .._serialize import Configurable, get, snake_case
 from ..graph import Node, Symbol, is_symbolic
 
@@ -81,12 +81,16 @@ class Layer(Configurable):
         trainable: bool = True,
         input_shape: Sequence[int | None] | None = None,
         activity_regularizer: Any = None,
+        **unknown: Any,
     ):
+        if unknown:  # of the class that the user named, not of this one
+            raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument "
+                            f"{next(iter(unknown))!r}")  # fmt: skip
         self.name = unique_name(snake_case(type(self).__name__)) if name is None else name
         if not isinstance(self.name, str) or not self.name or "/" in self.name:
             raise ValueError(f"name: expected a string without '/', got {name!r}")
         self.dtype = float_dtype("dtype", dtype).name
-        self.trainable = bool(trainable)
+        self.trainable = boolean("trainable", trainable)
         if input_shape is not None and not isinstance(input_shape, (list, tuple)):
             raise TypeError(f"input_shape: expected a tuple, got {type(input_shape).__name__}")
         self.input_shape = None if input_shape is None else tuple(input_shape)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import activations
-from .._arrays import positive
+from .._arrays import boolean, positive
 from .._kernels import _pointwise
 from .._serialize import get, register
 from ..functional import backend_module
@@ -43,7 +43,7 @@ class Dense(Layer):
         self.units = positive("units", units)
         self._activation = activations.get(activation)
         self.activation = self._activation.name
-        self.use_bias = bool(use_bias)
+        self.use_bias = boolean("use_bias", use_bias)
         self.kernel_initializer = get("initializer", kernel_initializer)
         self.bias_initializer = get("initializer", bias_initializer)
         self.kernel_regularizer = get("regularizer", kernel_regularizer)

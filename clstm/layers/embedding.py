@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import numbers, positive
+from .._arrays import boolean, numbers, positive
 from .._serialize import get, register
 from .base import Array, Layer
 
@@ -38,7 +38,7 @@ class Embedding(Layer):
         self.embeddings_initializer = get("initializer", embeddings_initializer)
         self.embeddings_regularizer = get("regularizer", embeddings_regularizer)
         self.embeddings_constraint = get("constraint", embeddings_constraint)
-        self.mask_zero = bool(mask_zero)
+        self.mask_zero = boolean("mask_zero", mask_zero)
 
     def build(self, input_shape: Any) -> None:
         self.add_weight("embeddings", (self.input_dim, self.output_dim),

@@ -1,17 +1,18 @@
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
 
 from .. import activations
-from .._arrays import fraction, mask_array, number, positive
-from .._cell import WEIGHTS, check_options, make_cell, norm_gain_shape
+from .._arrays import boolean, fraction, mask_array, number, positive
+from .._cell import check_options, make_cell, norm_gain_shape
 from .._checkpoints import read_budget
 from .._serialize import get, register
-from ..functional import Packed, lstm, lstm_backward, lstm_forward, pack
-from .base import Array
-from .dropout import dropout_mask
+from ..functional import Packed
+from . import _single
+from .base import Array, Layer
 from .recurrent import Recurrent
 
 __all__ = ["LSTM"]
@@ -31,6 +32,12 @@ class LSTM(Recurrent):
         kernel_*, recurrent_*, bias_*: initializers, regularizers, constraints, as in Keras.
         dropout, recurrent_dropout: shares of the inputs and of h_{t-1} dropped in training, the
             same elements at all steps of a row (Gal & Ghahramani 2016).
+        dropout_per_step: draw other elements at each step, of the inputs and, instead of h_{t-1},
+            of the candidates g (Semeniuta et al. 2016).
+        recurrent_dropconnect: share of recurrent_kernel dropped in training, the same elements in
+            all of a batch (Wan et al. 2013, Merity et al. 2018).
+        zoneout_h, zoneout_c: shares of h and of c that keep their value of the step before, other
+            elements at each step; at inference the expected value (Krueger et al. 2017).
         peephole: let the gates see the cell: i and f that of the step before, o the new one
             (Gers & Schmidhuber 2000).
         coupled_input_forget: i = 1 - f (CIFG, Greff et al. 2015).
@@ -38,6 +45,8 @@ class LSTM(Recurrent):
             (LSTMP, Sak et al. 2014).
         cell_clip, proj_clip, preactivation_clip: bounds of |c|, of the projected |h|, and of what
             enters the gates' activations.
+        gradient_clip: bound of the gradient of what enters the gates' activations, on its way back
+            (Graves 2013).
         layer_norm: "gate" normalises what enters each gate, "joint" x W and h U, each as a whole,
             with learned gains (Ba et al. 2016).
         cell_norm: with layer_norm, normalise c in the output, with a learned gain and shift.
@@ -50,6 +59,8 @@ class LSTM(Recurrent):
         return_state: give [outputs, h, c].
         go_backwards: read the sequence from its end; y then stands in the order of reading.
         stateful: each batch goes on from the state of the one before, until `reset_state()`.
+
+    The arguments are read-only attributes.
 
     Inputs (B, T, I), or a list of them with the initial h and c (B, H). Steps that the mask leaves
     out are skipped: y is 0 there, and h, c are the last valid ones.
@@ -96,13 +107,23 @@ class LSTM(Recurrent):
         layer_norm: str | None = None,
         cell_norm: bool = False,
         norm_epsilon: float = 1e-5,
+        zoneout_h: float = 0.0,
+        zoneout_c: float = 0.0,
+        dropout_per_step: bool = False,
+        recurrent_dropconnect: float = 0.0,
+        gradient_clip: float | None = None,
         **kwargs: Any,
     ):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.units = positive("units", units)
-        self.activation = activations.get(activation).identifier
-        self.recurrent_activation = activations.get(recurrent_activation).identifier
-        self.use_bias = bool(use_bias)
+        phis = {"activation": activations.get(activation),
+                "recurrent_activation": activations.get(recurrent_activation)}  # fmt: skip
+        if cell_activation is not None:
+            phis["cell_activation"] = activations.get(cell_activation)
+        self.activation = phis["activation"].identifier
+        self.recurrent_activation = phis["recurrent_activation"].identifier
+        self.cell_activation = cell_activation and phis["cell_activation"].identifier
+        self.use_bias = boolean("use_bias", use_bias)
         self.kernel_initializer = get("initializer", kernel_initializer)
         self.recurrent_initializer = get("initializer", recurrent_initializer)
         self.bias_initializer = get("initializer", bias_initializer)
@@ -118,41 +139,50 @@ class LSTM(Recurrent):
         self.bias_constraint = get("constraint", bias_constraint)
         self.dropout = fraction("dropout", dropout)
         self.recurrent_dropout = fraction("recurrent_dropout", recurrent_dropout)
-        self.return_sequences = bool(return_sequences)
-        self.return_state = bool(return_state)
-        self.go_backwards = bool(go_backwards)
-        self.stateful = bool(stateful)
-        self.cell_activation = (
-            None if cell_activation is None else activations.get(cell_activation).identifier
-        )
-        self.peephole = bool(peephole)
-        self.coupled_input_forget = bool(coupled_input_forget)
+        self.return_sequences = boolean("return_sequences", return_sequences)
+        self.return_state = boolean("return_state", return_state)
+        self.go_backwards = boolean("go_backwards", go_backwards)
+        self.stateful = boolean("stateful", stateful)
+        self.peephole = boolean("peephole", peephole)
+        self.coupled_input_forget = boolean("coupled_input_forget", coupled_input_forget)
         self.projection = None if projection is None else positive("projection", projection)
         self.cell_clip, self.proj_clip = cell_clip, proj_clip
         self.preactivation_clip = preactivation_clip
         self.layer_norm, self.norm_epsilon = layer_norm, norm_epsilon
-        self.cell_norm = bool(cell_norm)
+        self.cell_norm = boolean("cell_norm", cell_norm)
         self.checkpoint_every = (
             None if checkpoint_every is None else positive("checkpoint_every", checkpoint_every)
         )
         read_budget(memory_budget, self.checkpoint_every)
         self.memory_budget = memory_budget
-        self._cell = self._options()
+        self.zoneout_h = fraction("zoneout_h", zoneout_h)
+        self.zoneout_c = fraction("zoneout_c", zoneout_c)
+        self.dropout_per_step = boolean("dropout_per_step", dropout_per_step)
+        self.recurrent_dropconnect = fraction("recurrent_dropconnect", recurrent_dropconnect)
+        self.gradient_clip = gradient_clip
+        self.options = self._options(phis)
         self.state: tuple[Array, Array] | None = None
         self.carries_state = False  # while a batch is read in windows: as if stateful
 
-    def _options(self) -> dict[str, Any]:
+    def _options(self, phis: dict[str, activations.Activation]) -> dict[str, Any]:
         """The cell's options that are not the plain cell's, without weights."""
         options = {
-            "activation": self.activation, "recurrent_activation": self.recurrent_activation,
-            "cell_activation": self.cell_activation, "proj_clip": self.proj_clip,
-            "coupled_input_forget": self.coupled_input_forget, "cell_clip": self.cell_clip,
-            "preactivation_clip": self.preactivation_clip, "layer_norm": self.layer_norm,
+            "proj_clip": self.proj_clip, "coupled_input_forget": self.coupled_input_forget,
+            "cell_clip": self.cell_clip, "preactivation_clip": self.preactivation_clip,
+            "gradient_clip": self.gradient_clip, "layer_norm": self.layer_norm,
             "norm_epsilon": self.norm_epsilon,
         }  # fmt: skip
         check_options(projected=self.projection is not None, cell_norm=self.cell_norm or None,
                       **options)  # fmt: skip
-        return {k: v for k, v in options.items() if v != make_cell.__kwdefaults__[k]}
+        defaults = make_cell.__kwdefaults__
+        own = {k: v for k, v in options.items() if v != defaults[k]}
+        return own | {k: v for k, v in phis.items()
+                      if defaults[k] is None or v is not activations.get(defaults[k])}  # fmt: skip
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _ARGUMENTS and name in self.__dict__:
+            raise AttributeError(f"{name}: expected as an argument of LSTM, it cannot be set later")
+        super().__setattr__(name, value)
 
     @property
     def features(self) -> int:
@@ -214,37 +244,20 @@ class LSTM(Recurrent):
                 f"inputs of {self.name}: expected {len(state[0])} rows, as many as the state it "
                 f"carries (reset_state() drops that), got {len(x)}"
             )
-        drop = recurrent_mask = None
-        if training and self.dropout:
-            drop = dropout_mask((len(x), 1, x.shape[2]), self.dropout, x.dtype)
-            x = x * drop
-        if training and self.recurrent_dropout:
-            recurrent_mask = dropout_mask((len(x), self.features), self.recurrent_dropout, x.dtype)
-        arguments = (x, self.params["kernel"], self.params["recurrent_kernel"],
-                     self.params.get("bias"))  # fmt: skip
-        options = {
-            "initial_state": state, "mask": mask, "reverse": self.go_backwards,
-            "recurrent_mask": recurrent_mask, **self._cell, **self._cell_weights(self.params),
-        }  # fmt: skip
-        tape = None
-        if keep:
-            y, (h, c), tape = lstm_forward(*arguments, **options,
-                                           checkpoint_every=self.checkpoint_every,
-                                           memory_budget=self.memory_budget)  # fmt: skip
-        else:
-            y, (h, c) = lstm(*arguments, **options)
+        y, (h, c), tape = _single.run(self, x, state, mask, training, keep)
         if self.stateful or self.carries_state:
             self.state = (h.copy(), c.copy())
         outputs = (y[:, ::-1] if self.go_backwards else y) if self.return_sequences else h
-        return [outputs, h, c] if self.return_state else outputs, (tape, drop, several)
-
-    def _cell_weights(self, arrays: dict[str, Array]) -> dict[str, Array]:
-        return {name: arrays[name] for name in WEIGHTS if name in arrays}
+        return [outputs, h, c] if self.return_state else outputs, (tape, several)
 
     def pack(self) -> Packed:
-        """A handle, as `functional.pack` makes it, that has a copy of this LSTM's weights."""
-        weights = (self.params["kernel"], self.params["recurrent_kernel"], self.params.get("bias"))
-        return pack(*weights, **self._cell, **self._cell_weights(self.params))
+        """A handle, as `functional.pack` makes it, that has a copy of this LSTM's weights.
+
+        Raises ValueError with zoneout, which a handle does not know.
+        """
+        if rates := _single.rates(self):
+            raise ValueError(f"{next(iter(rates))}: expected 0 for pack, got {rates}")
+        return _single.handle(self)
 
     def infer(self, inputs: Any, mask: Array | None = None) -> Any:
         return self._run(inputs, False, mask, keep=False)[0]
@@ -255,15 +268,16 @@ class LSTM(Recurrent):
         return self._run(inputs, training, mask, keep=True)
 
     def backward(self, tape: Any, d_outputs: Any, need_dx: bool = True) -> Any:
-        lstm_tape, drop, several = tape
+        single, several = tape
         d_output, dh, dc = d_outputs if self.return_state else (d_outputs, None, None)
         dy = None
         if not self.return_sequences:
             dh = d_output if dh is None else dh if d_output is None else dh + d_output
         elif d_output is not None:
             dy = d_output[:, ::-1] if self.go_backwards else d_output
-        into = (self.grads["kernel"], self.grads["recurrent_kernel"], self.grads.get("bias"))
-        g = lstm_backward(lstm_tape, dy, dh, dc, into=into, need_dx=need_dx,
-                          into_cell=self._cell_weights(self.grads))  # fmt: skip
-        dx = g.x if drop is None or g.x is None else g.x * drop
-        return [dx, g.h0, g.c0] if several else dx
+        dx, dh0, dc0 = _single.backward(self, single, dy, dh, dc, need_dx)
+        return [dx, dh0, dc0] if several else dx
+
+
+_ARGUMENTS = (inspect.signature(LSTM.__init__).parameters.keys()
+              - inspect.signature(Layer.__init__).parameters.keys())  # fmt: skip

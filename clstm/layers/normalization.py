@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import number
+from .._arrays import boolean, number
 from .._serialize import get, register
 from .base import Array, Layer
 
@@ -35,8 +35,8 @@ class LayerNormalization(Layer):
     ):
         super().__init__(**kwargs)
         self.epsilon = number("epsilon", epsilon, least=0)
-        self.center = bool(center)
-        self.scale = bool(scale)
+        self.center = boolean("center", center)
+        self.scale = boolean("scale", scale)
         self.beta_initializer = get("initializer", beta_initializer)
         self.gamma_initializer = get("initializer", gamma_initializer)
         self.beta_regularizer = get("regularizer", beta_regularizer)

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from .._arrays import check_shape, float_array, numbers, positive
 from .._run import pair
-from ..functional import Packed
 from ..layers import (
     LSTM,
     Activation,
@@ -17,6 +16,7 @@ from ..layers import (
     Embedding,
     LayerNormalization,
     TimeDistributed,
+    _single,
 )
 from ..layers.base import Layer
 
@@ -37,11 +37,11 @@ class Stream:
     def __init__(self, layers: Sequence[Layer], features: tuple[int, ...], batch_size: int):
         self.batch_size = positive("batch_size", batch_size)
         self._features = features  # of one step of the inputs; () for an Embedding
-        self._parts: list[Layer | Packed] = []
+        self._parts: list[Layer | Callable[..., Any]] = []
         self._states: list[State] = []
         for layer in layers:
             if isinstance(layer, LSTM) and not layer.go_backwards and not layer.return_state:
-                self._parts.append(layer.pack())
+                self._parts.append(_single.handle(layer))
                 self._states.append(_zeros(layer, batch_size))
             elif isinstance(layer, _STEPWISE):
                 self._parts.append(copy.deepcopy(layer))
@@ -60,11 +60,11 @@ class Stream:
         y = y[:, None]
         states = []
         for part in self._parts:
-            if isinstance(part, Packed):
+            if isinstance(part, Layer):
+                y = part.infer(y)
+            else:
                 y, state = part(y, self._states[len(states)])
                 states.append(state)
-            else:
-                y = part.infer(y)
         self._states = states
         return y[:, 0]
 

@@ -1,3 +1,4 @@
+import copy
 import itertools
 
 import numpy as np
@@ -296,3 +297,29 @@ def test_layer_norm_is_trained_and_saved(rng, tmp_path, form, shape):
 def test_wrong_options_of_the_cell(wrong, error, message):
     with pytest.raises(error, match=message):
         LSTM(3, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: LSTM(2, return_sequences="no"), "return_sequences: .*True or False, got 'no'"),
+        (lambda: LSTM(2, peephole=1), "peephole: expected True or False, got 1"),
+        (lambda: LSTM(2, trainable=None), "trainable: expected True or False, got None"),
+        (lambda: clstm.Dense(2, use_bias="yes"), "use_bias: expected True or False, got 'yes'"),
+        (lambda: LSTM(2, colour=1), r"^LSTM\(\) got an unexpected keyword argument 'colour'"),
+        (lambda: clstm.Dense(2, colour=1), r"^Dense\(\) got .*'colour'"),
+        (lambda: clstm.Bidirectional(LSTM(2), colour=1), r"^Bidirectional\(\) got .*'colour'"),
+    ],
+)
+def test_arguments_of_wrong_types_or_names(make, message):
+    with pytest.raises(TypeError, match=message):
+        make()
+
+
+def test_arguments_are_read_only_attributes():
+    layer = LSTM(2, cell_clip=1.0)
+    with pytest.raises(AttributeError, match="cell_clip: expected as an argument of LSTM"):
+        layer.cell_clip = 2.0
+    assert layer.cell_clip == 1.0
+    layer.trainable, layer.dtype = False, "float64"  # of every layer
+    assert copy.deepcopy(layer).get_config() == layer.get_config()
