@@ -35,7 +35,7 @@ class Noise(NamedTuple):
     options: dict[str, Any] = {}  # noqa: RUF012 - of the functions; nobody writes into it
 
 
-def run(layer: LSTM, x: Array, state: Any, mask: Any, training: bool, keep: bool
+def run(layer: LSTM, x: Array, state: Any, mask: Any, resets: Any, training: bool, keep: bool
         ) -> tuple[Array, tuple[Array, ...], Tape]:  # fmt: skip
     """y, the final state, and a tape, of use if `keep`."""
     noise = _noise(layer, x) if training else Noise(options=rates(layer))
@@ -45,8 +45,8 @@ def run(layer: LSTM, x: Array, state: Any, mask: Any, training: bool, keep: bool
     if noise.connect is not None:
         recurrent = recurrent * noise.connect
     arguments = (x, layer.params["kernel"], recurrent, layer.params.get("bias"))
-    options = {"initial_state": state, "mask": mask, "reverse": layer.go_backwards,
-               **noise.options, **cell_options(layer)}  # fmt: skip
+    options = {"initial_state": state, "mask": mask, "resets": resets,
+               "reverse": layer.go_backwards, **noise.options, **cell_options(layer)}  # fmt: skip
     if not keep:
         return *functional.lstm(*arguments, **options), Tape(None, None, None)
     y, state, tape = functional.lstm_forward(*arguments, **options,

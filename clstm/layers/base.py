@@ -246,12 +246,15 @@ class Layer(Configurable):
         """Outputs for arrays; for symbols (`Input`), the symbols of the outputs."""
         if is_symbolic(inputs):
             return self._connect(inputs, mask)
+        return self._on_arrays(inputs, mask, training)
+
+    def _on_arrays(self, inputs: Any, mask: Any, training: bool, **options: Any) -> Any:
         several = self.takes_lists and isinstance(inputs, (list, tuple))
         arrays = [np.asarray(a) for a in inputs] if several else np.asarray(inputs)
         self.ensure_built([a.shape for a in arrays] if several else arrays.shape)
         if training:
-            return self.forward(arrays, True, mask)[0]
-        return self.infer(arrays, mask)
+            return self.forward(arrays, True, mask, **options)[0]
+        return self.infer(arrays, mask, **options)
 
     def _connect(self, inputs: Any, mask: Symbol | None) -> Any:
         symbols = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]

@@ -112,18 +112,19 @@ class Bidirectional(Recurrent):
         outputs += [*a_states, *b_states]
         return outputs if len(outputs) > 1 else outputs[0], (a, b)
 
-    def infer(self, inputs: Any, mask: Array | None = None) -> Any:
+    def infer(self, inputs: Any, mask: Array | None = None, resets: Any = None) -> Any:
         one, two = self._split(inputs)
         return self._merge(
-            self.forward_layer.infer(one, mask), self.backward_layer.infer(two, mask)
+            self.forward_layer.infer(one, mask, resets),
+            self.backward_layer.infer(two, mask, resets),
         )[0]
 
     def forward(
-        self, inputs: Any, training: bool = False, mask: Array | None = None
+        self, inputs: Any, training: bool = False, mask: Array | None = None, resets: Any = None
     ) -> tuple[Any, Any]:
         one, two = self._split(inputs)
-        y1, tape1 = self.forward_layer.forward(one, training, mask)
-        y2, tape2 = self.backward_layer.forward(two, training, mask)
+        y1, tape1 = self.forward_layer.forward(one, training, mask, resets)
+        y2, tape2 = self.backward_layer.forward(two, training, mask, resets)
         outputs, merged = self._merge(y1, y2)
         return outputs, (tape1, tape2, merged, isinstance(inputs, (list, tuple)))
 

@@ -233,7 +233,8 @@ class LSTM(Recurrent):
         """Forget the state that a stateful layer carries."""
         self.state = None
 
-    def _run(self, inputs: Any, training: bool, mask: Any, keep: bool) -> tuple[Any, Any]:
+    def _run(self, inputs: Any, training: bool, mask: Any, resets: Any, keep: bool
+             ) -> tuple[Any, Any]:  # fmt: skip
         several = isinstance(inputs, (list, tuple))
         x = self.cast(inputs[0] if several else inputs)
         state = tuple(inputs[1:]) if several else self.state
@@ -244,7 +245,7 @@ class LSTM(Recurrent):
                 f"inputs of {self.name}: expected {len(state[0])} rows, as many as the state it "
                 f"carries (reset_state() drops that), got {len(x)}"
             )
-        y, (h, c), tape = _single.run(self, x, state, mask, training, keep)
+        y, (h, c), tape = _single.run(self, x, state, mask, resets, training, keep)
         if self.stateful or self.carries_state:
             self.state = (h.copy(), c.copy())
         outputs = (y[:, ::-1] if self.go_backwards else y) if self.return_sequences else h
@@ -259,13 +260,13 @@ class LSTM(Recurrent):
             raise ValueError(f"{next(iter(rates))}: expected 0 for pack, got {rates}")
         return _single.handle(self)
 
-    def infer(self, inputs: Any, mask: Array | None = None) -> Any:
-        return self._run(inputs, False, mask, keep=False)[0]
+    def infer(self, inputs: Any, mask: Array | None = None, resets: Any = None) -> Any:
+        return self._run(inputs, False, mask, resets, keep=False)[0]
 
     def forward(
-        self, inputs: Any, training: bool = False, mask: Array | None = None
+        self, inputs: Any, training: bool = False, mask: Array | None = None, resets: Any = None
     ) -> tuple[Any, Any]:
-        return self._run(inputs, training, mask, keep=True)
+        return self._run(inputs, training, mask, resets, keep=True)
 
     def backward(self, tape: Any, d_outputs: Any, need_dx: bool = True) -> Any:
         single, several = tape

@@ -10,7 +10,7 @@ from .base import Layer
 
 
 class Recurrent(Layer):
-    """Base of the layers that read sequences: calls with `mask`, `lengths` and `initial_state`."""
+    """Base of the layers that read sequences: calls with masks, resets and initial states."""
 
     rank = 3
     takes_lists = True
@@ -18,13 +18,15 @@ class Recurrent(Layer):
 
     def __call__(
         self, inputs: Any, *, mask: Any = None, lengths: Any = None, initial_state: Any = None,
-        training: bool = False,
+        resets: Any = None, training: bool = False,
     ) -> Any:  # fmt: skip
         """Outputs for arrays, symbols for symbols.
 
         Args:
             inputs: (B, T, I), or a list of it and of the initial states.
             mask: (B, T) booleans; lengths: (B,) integers: which steps are valid.
+            resets: (B, T) booleans, beside arrays alone: at True positions the state becomes 0
+                before the step.
             initial_state: a pair (h, c) of arrays (B, H); a bidirectional layer takes h, c, h, c,
                 others the arrays that their `state_names` say.
         """
@@ -39,6 +41,9 @@ class Recurrent(Layer):
         if lengths is not None and mask is not None:
             raise ValueError("lengths: expected None beside a mask, got both")
         if is_symbolic(inputs):
+            if resets is not None:
+                raise TypeError(f"resets: expected None beside symbols, got "
+                                f"{type(resets).__name__}")  # fmt: skip
             return self._connect(inputs, mask if lengths is None else lengths)
         count = 1 + len(self.state_names)
         if not isinstance(inputs, list) or len(inputs) != count or np.ndim(inputs[0]) != 3:
@@ -46,4 +51,5 @@ class Recurrent(Layer):
         if lengths is not None:
             shape = np.shape(inputs[0] if isinstance(inputs, list) else inputs)
             mask = mask_array(None, lengths, *shape[:2])
-        return super().__call__(inputs, mask=mask, training=training)
+        options = {} if resets is None else {"resets": resets}
+        return self._on_arrays(inputs, mask, training, **options)

@@ -12,11 +12,12 @@ class Differences:
     epsilon = 1e-5
     tolerance = 1e-6
 
-    def __call__(self, layer, inputs, mask=None, training=False, moves=True, before=None):
+    def __call__(self, layer, inputs, mask=None, training=False, moves=True, before=None,
+                 **options):  # fmt: skip
         """Check the gradients of inputs (unless not `moves`) and weights.
 
         The scalar is the sum of all outputs times fixed random factors; before: called ahead of
-        each forward run, to make random layers repeat themselves.
+        each forward run, to make random layers repeat themselves; options: of forward.
         """
         inputs = [np.array(x, np.float64) if moves else x for x in listed(inputs)]
         several = len(inputs) > 1
@@ -26,7 +27,8 @@ class Differences:
         def run():
             if before is not None:
                 before()
-            outputs, tape = layer.forward(inputs if several else inputs[0], training, mask)
+            outputs, tape = layer.forward(inputs if several else inputs[0], training, mask,
+                                          **options)  # fmt: skip
             return listed(outputs), tape
 
         for part in layer.walk():
