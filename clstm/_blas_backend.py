@@ -59,6 +59,18 @@ def lstm_forward(
     return y, unrows(h, steps, h_out, steps.last), unrows(c, steps, c_out, steps.last), saved
 
 
+def lstm_gates(saved: Saved) -> tuple[Array, Array]:
+    """As `_reference.lstm_gates`."""
+
+    def at_positions(packed: Array) -> Array:
+        array = np.zeros((*saved.shape[:2], packed.shape[1]), packed.dtype)
+        array.reshape(-1, packed.shape[1])[saved.steps.index] = packed
+        return array
+
+    _, _, cells, gates = saved.kept
+    return at_positions(cells), at_positions(gates)
+
+
 def lstm_backward(
     saved: Saved, dy: Array | None, dh: Array, dc: Array, d_kernel: Array, d_recurrent: Array,
     d_bias: Array | None, need_dx: bool = True, d_cell: dict[str, Array] | None = None,

@@ -173,6 +173,26 @@ def _forward(run: Saved, steps: Steps, h: Array, c: Array, panels: Any, keep: bo
     return kept, norms
 
 
+def lstm_gates(saved: Saved) -> tuple[Array, Array]:
+    """As `_reference.lstm_gates`; ValueError of a run with checkpoint_every."""
+    if saved.segments is not None:
+        raise ValueError("tape: expected one of a run without checkpoint_every, got one with it")
+    count, units = len(saved.steps.index), len(saved.recurrent_kernel)
+    blocks = -(-units // 16)
+    positions = saved.x.shape[:2]
+    cells = np.zeros((*positions, units), np.float32)
+    gates = np.zeros((*positions, 4, units), np.float32)
+    if saved.kept is None:
+        return cells, gates.reshape(*positions, -1)
+    end = blocks * count * 64
+    kept = saved.kept[:end].reshape(blocks, count, 4, 16).transpose(1, 2, 0, 3)
+    gates.reshape(-1, 4, units)[saved.steps.index] = kept.reshape(count, 4, -1)[..., :units]
+    kept = saved.kept[end : end + blocks * count * 16].reshape(blocks, count, 16)
+    kept = kept.transpose(1, 0, 2).reshape(count, -1)
+    cells.reshape(-1, units)[saved.steps.index] = kept[:, :units]
+    return cells, gates.reshape(*positions, -1)
+
+
 def lstm_backward(
     saved: Saved, dy: Array | None, dh: Array, dc: Array, d_kernel: Array, d_recurrent: Array,
     d_bias: Array | None, need_dx: bool = True, d_cell: dict[str, Array] | None = None,

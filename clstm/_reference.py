@@ -94,6 +94,23 @@ def _at(noise: Noise, t: int, time_major: bool) -> Noise:
     return Noise(*map(at, noise))
 
 
+def lstm_gates(saved: Saved) -> tuple[Array, Array]:
+    """c of all steps and the gates i f g o, (B, T, H) and (B, T, 4H), or (T, B, ...) as y.
+
+    0 where `mask` is False.
+    """
+    B, T = saved.x.shape[:2]
+    units = saved.recurrent_kernel.shape[1] // 4
+    cells, gates = (np.zeros((B, T, n), saved.x.dtype) for n in (units, 4 * units))
+    for t, s in zip(saved.times, saved.steps, strict=True):
+        cells[:, t], gates[:, t] = s.c, np.concatenate(s.gates, axis=1)
+    if saved.mask is not None:
+        cells[~saved.mask] = gates[~saved.mask] = 0
+    if saved.time_major:
+        return np.swapaxes(cells, 0, 1), np.swapaxes(gates, 0, 1)
+    return cells, gates
+
+
 def lstm_backward(
     saved: Saved, dy: Array | None, dh: Array, dc: Array, d_kernel: Array, d_recurrent: Array,
     d_bias: Array | None, need_dx: bool = True, d_cell: dict[str, Array] | None = None,

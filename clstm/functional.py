@@ -35,8 +35,8 @@ from ._run import (
 from ._slstm import slstm, slstm_backward, slstm_forward
 
 __all__ = ["Grads", "Packed", "Tape", "backend_module", "lstm", "lstm_backward", "lstm_forward",
-           "minlstm", "minlstm_backward", "minlstm_forward", "pack", "rnn", "rnn_backward",
-           "rnn_forward", "slstm", "slstm_backward", "slstm_forward"]  # fmt: skip
+           "lstm_gates", "minlstm", "minlstm_backward", "minlstm_forward", "pack", "rnn",
+           "rnn_backward", "rnn_forward", "slstm", "slstm_backward", "slstm_forward"]  # fmt: skip
 
 
 class Grads(NamedTuple):
@@ -193,10 +193,7 @@ def lstm_backward(
         Grads: x, 0 at skipped positions, kernel, recurrent_kernel, bias, h0, c0, and those of the
         cell's weights that were given.
     """
-    if not isinstance(tape, Tape):
-        raise TypeError(f"tape: expected what lstm_forward gave, got {type(tape).__name__}")
-    if tape.saved is None:
-        raise ValueError("tape: expected one that no lstm_backward has used, got a used one")
+    _unused(tape)
     weights, cell = tape.weights, tape.cell
     dtype, (outputs, columns) = weights.kernel.dtype, weights.recurrent_kernel.shape
     if dy is not None:
@@ -221,6 +218,31 @@ def lstm_backward(
         tape.saved = saved
         raise
     return Grads(dx, *into, dh0, dc0, **into_cell)
+
+
+def lstm_gates(tape: Tape) -> tuple[Array, Array]:
+    """What the run that made `tape` computed inside its cells.
+
+    Args:
+        tape: from `lstm_forward` without checkpoint_every, not used up by `lstm_backward`.
+
+    Returns:
+        cells (B, T, H): c of all steps; gates (B, T, 4H): i f g o, after their activations. (T, B,
+        ...) as y, aligned with x, 0 at skipped positions; of the weights' dtype, new.
+
+    Raises:
+        TypeError, ValueError: the tape is none, used, or keeps no gates.
+    """
+    cells, gates = _unused(tape).backend.lstm_gates(tape.saved)
+    return cells, gates
+
+
+def _unused(tape: Any) -> Tape:
+    if not isinstance(tape, Tape):
+        raise TypeError(f"tape: expected what lstm_forward gave, got {type(tape).__name__}")
+    if tape.saved is None:
+        raise ValueError("tape: expected one that no lstm_backward has used, got a used one")
+    return tape
 
 
 def _noise(*values: Any) -> Noise:

@@ -406,3 +406,14 @@ def test_an_activation_of_ones_own_is_computed_whatever_its_name():
     nothing = activations.Activation("tanh", np.zeros_like, lambda d, x, y: np.zeros_like(d))
     x, kernel, recurrent = (np.ones(s, np.float32) for s in ((2, 5, 3), (3, 16), (4, 16)))
     assert not F.lstm(x, kernel, recurrent, activation=nothing)[0].any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_backend_shows_cells_and_gates(name):
+    _, arguments, keywords = problem(23, name)
+    wanted = F.lstm_gates(F.lstm_forward(*arguments, backend="numpy", **keywords)[2])
+    _, single, options_ = problem(23, name, np.float32)
+    for backend in ("native", "blas", "numpy"):
+        got = F.lstm_gates(F.lstm_forward(*single, backend=backend, **options_)[2])
+        for a, b in zip(got, wanted, strict=True):
+            np.testing.assert_allclose(a, b, rtol=4e-6, atol=4e-5)
