@@ -27,6 +27,7 @@ class Tape(NamedTuple):
     lstm: functional.Tape | None
     drop: Array | None  # factors of x
     connect: Array | None  # factors of recurrent_kernel
+    learned: bool  # the initial state
 
 
 class Noise(NamedTuple):
@@ -45,18 +46,26 @@ def run(layer: LSTM, x: Array, state: Any, mask: Any, resets: Any, training: boo
     if noise.connect is not None:
         recurrent = recurrent * noise.connect
     arguments = (x, layer.params["kernel"], recurrent, layer.params.get("bias"))
+    learned = state is None and layer.learn_initial_state
+    if learned:
+        state = initial_state(layer, len(x))
     options = {"initial_state": state, "mask": mask, "resets": resets,
                "reverse": layer.go_backwards, **noise.options, **cell_options(layer)}  # fmt: skip
     if not keep:
-        return *functional.lstm(*arguments, **options), Tape(None, None, None)
+        return *functional.lstm(*arguments, **options), Tape(None, None, None, False)
     y, state, tape = functional.lstm_forward(*arguments, **options,
                                              checkpoint_every=layer.checkpoint_every,
                                              memory_budget=layer.memory_budget)  # fmt: skip
-    return y, state, Tape(tape, noise.drop, noise.connect)
+    return y, state, Tape(tape, noise.drop, noise.connect, learned)
 
 
-def backward(layer: LSTM, tape: Tape, dy: Array | None, dh: Array | None, dc: Array | None,
-             need_dx: bool) -> tuple[Array | None, Array, Array]:  # fmt: skip
+def inside(tape: Tape) -> tuple[Array, Array]:
+    """c and the gates i f g o of all steps."""
+    return functional.lstm_gates(tape.lstm)
+
+
+def backward(layer: LSTM, tape: Tape, dy: Array | None, d_state: list[Array | None], need_dx: bool
+             ) -> tuple[Array | None, Array, Array]:  # fmt: skip
     """Gradients of x, h0 and c0; adds those of the weights."""
     grads = layer.grads
     recurrent = grads["recurrent_kernel"]
@@ -65,11 +74,29 @@ def backward(layer: LSTM, tape: Tape, dy: Array | None, dh: Array | None, dc: Ar
         recurrent if tape.connect is None else np.zeros_like(recurrent),
         grads.get("bias"),
     )
-    g = functional.lstm_backward(tape.lstm, dy, dh, dc, into=into, need_dx=need_dx,
+    g = functional.lstm_backward(tape.lstm, dy, *d_state, into=into, need_dx=need_dx,
                                  into_cell=_cell_weights(grads))  # fmt: skip
     if tape.connect is not None:
         recurrent += into[1] * tape.connect
+    if tape.learned:
+        grads["initial_h"] += g.h0.sum(axis=0)
+        grads["initial_c"] += g.c0.sum(axis=0)
     return g.x if tape.drop is None or g.x is None else g.x * tape.drop, g.h0, g.c0
+
+
+def initial_state(layer: LSTM, batch: int) -> tuple[Array, ...]:
+    """Where a row begins that is given no state: zeros, or what was learned; new arrays."""
+    made = []
+    for name, size in zip(("initial_h", "initial_c"), state_sizes(layer), strict=True):
+        made.append(np.zeros((batch, size), layer.dtype))
+        if layer.learn_initial_state:
+            made[-1][...] = layer.params[name]
+    return tuple(made)
+
+
+def state_sizes(layer: LSTM) -> tuple[int, ...]:
+    """Of h and c."""
+    return layer.features, layer.sizes[0]
 
 
 def handle(layer: LSTM) -> Callable[..., Any]:
@@ -111,7 +138,7 @@ def _noise(layer: LSTM, x: Array) -> Noise:
         drop = dropout_mask((batch, steps, features), layer.dropout, x.dtype)
     options = {}
     if layer.recurrent_dropout and layer.dropout_per_step:
-        shape: tuple[int, ...] = (batch, time, layer.units)
+        shape: tuple[int, ...] = (batch, time, layer.sizes[0])
         options["candidate_mask"] = dropout_mask(shape, layer.recurrent_dropout, x.dtype)
     elif layer.recurrent_dropout:
         shape = (batch, layer.features)
@@ -120,7 +147,7 @@ def _noise(layer: LSTM, x: Array) -> Noise:
         shape = layer.params["recurrent_kernel"].shape
         connect = dropout_mask(shape, layer.recurrent_dropconnect, x.dtype)
     for name, rate in rates(layer).items():
-        size = layer.features if name == "zoneout_h" else layer.units
+        size = layer.features if name == "zoneout_h" else layer.sizes[0]
         kept = dropout_mask((batch, time, size), rate, x.dtype)
         options[name] = np.equal(kept, 0, out=kept)  # 1 with probability `rate`, else 0
     return Noise(drop, connect, options)

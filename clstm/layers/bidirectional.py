@@ -22,10 +22,9 @@ class Bidirectional(Recurrent):
         backward_layer: the other direction, if its settings differ; it must have go_backwards.
 
     With return_state the states follow the output: [y, h, c, h, c], forward direction first; an
-    initial state is [h, c, h, c]. The backward direction's y is aligned with the inputs.
+    initial state is [h, c, h, c]. Cells and gates follow the state of their direction. The backward
+    direction's y, cells and gates are aligned with the inputs.
     """
-
-    state_names = ("h", "c", "h", "c")
 
     def __init__(
         self,
@@ -47,7 +46,8 @@ class Bidirectional(Recurrent):
                 "go_backwards": not layer.go_backwards,
             }
             backward_layer = type(layer).from_config(config)
-        same = ("units", "projection", "return_sequences", "return_state", "stateful")
+        same = ("units", "num_layers", "projection", "return_sequences", "return_state",
+                "return_cells", "return_gates", "stateful")  # fmt: skip
         if any(getattr(layer, a) != getattr(backward_layer, a) for a in same):
             raise ValueError(f"backward_layer: expected the layer's own {', '.join(same)}")
         if layer.go_backwards == backward_layer.go_backwards:
@@ -55,6 +55,7 @@ class Bidirectional(Recurrent):
         self.layer = self.forward_layer = layer
         self.merge_mode = merge_mode
         self.backward_layer = backward_layer
+        self.state_names = 2 * layer.state_names
 
     def sublayers(self) -> list[Layer]:
         return [self.forward_layer, self.backward_layer]
@@ -91,12 +92,15 @@ class Bidirectional(Recurrent):
         if not isinstance(inputs, (list, tuple)):
             return inputs, inputs
         x, *state = inputs
-        return [x, *state[:2]], [x, *state[2:]]
+        size = len(state) // 2
+        return [x, *state[:size]], [x, *state[size:]]
 
     def _merge(self, one: Any, two: Any) -> tuple[Any, Any]:
         """The outputs from those of both directions, and the two that were merged."""
-        a, *a_states = one if self.forward_layer.return_state else [one]
-        b, *b_states = two if self.forward_layer.return_state else [two]
+        a, *a_others = one if isinstance(one, list) else [one]
+        b, *b_others = two if isinstance(two, list) else [two]
+        steps = len(self.backward_layer.state_names) if self.forward_layer.return_state else 0
+        b_others[steps:] = [others[:, ::-1] for others in b_others[steps:]]  # cells and gates
         if self.forward_layer.return_sequences:
             b = b[:, ::-1]
         if self.merge_mode == "concat":
@@ -109,7 +113,7 @@ class Bidirectional(Recurrent):
             outputs = [a * b]
         else:
             outputs = [a, b]
-        outputs += [*a_states, *b_states]
+        outputs += [*a_others, *b_others]
         return outputs if len(outputs) > 1 else outputs[0], (a, b)
 
     def infer(self, inputs: Any, mask: Array | None = None, resets: Any = None) -> Any:
@@ -132,14 +136,15 @@ class Bidirectional(Recurrent):
         tape1, tape2, (a, b), several = tape
         d = list(d_outputs) if isinstance(d_outputs, (list, tuple)) else [d_outputs]
         if self.merge_mode is None:
-            da, db, *d_states = d
+            da, db, *others = d
         else:
-            d_merged, *d_states = d
+            d_merged, *others = d
             da, db = self._unmerge(d_merged, a, b)
         if self.forward_layer.return_sequences and db is not None:
             db = db[:, ::-1]
-        if self.forward_layer.return_state:
-            da, db = [da, *d_states[:2]], [db, *d_states[2:]]
+        if others:
+            size = len(others) // 2
+            da, db = [da, *others[:size]], [db, *others[size:]]
         dx1 = self.forward_layer.backward(tape1, da, need_dx)
         dx2 = self.backward_layer.backward(tape2, db, need_dx)
         if several:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import inspect
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,10 @@ from .. import activations
 from .._arrays import boolean, fraction, mask_array, number, positive
 from .._cell import check_options, make_cell, norm_gain_shape
 from .._checkpoints import read_budget
+from .._run import state_array
 from .._serialize import get, register
 from ..functional import Packed
-from . import _single
+from . import _single, _stack
 from .base import Array, Layer
 from .recurrent import Recurrent
 
@@ -23,7 +26,7 @@ class LSTM(Recurrent):
     """Long short-term memory; the equations stand in `clstm._reference` and `clstm._cell`.
 
     Args:
-        units: H.
+        units: H, or a list of one for each layer.
         activation, recurrent_activation, cell_activation: of the candidate; of the gates; of the
             cell, if it is not that of the candidate.
         use_bias, unit_forget_bias: whether b is there; whether the forget gate's starts at 1
@@ -57,24 +60,32 @@ class LSTM(Recurrent):
             `functional.lstm_forward`.
         return_sequences: give y (B, T, H) of all steps, not h (B, H) of the last.
         return_state: give [outputs, h, c].
+        return_cells, return_gates: give also c (B, T, H) of all steps, and i f g o (B, T, 4H) after
+            their activations, 0 at skipped steps. No gradient flows through them.
+        learn_initial_state: begin with learned h and c where none are given.
+        num_layers: LSTMs on top of each other, each with all options that are not of the whole.
+        residual: each layer from the second on adds its input to its output (of one size).
+        layer_dropout: share, dropped in training, of what a layer reads from the one below; what
+            residual adds is not dropped.
         go_backwards: read the sequence from its end; y then stands in the order of reading.
         stateful: each batch goes on from the state of the one before, until `reset_state()`.
 
     The arguments are read-only attributes.
 
     Inputs (B, T, I), or a list of them with the initial h and c (B, H). Steps that the mask leaves
-    out are skipped: y is 0 there, and h, c are the last valid ones.
+    out are skipped: y is 0 there, and h, c are the last valid ones. Outputs are a list where there
+    are several: y or h, the state, cells, gates; states, cells and gates are h, c of layer 1, h, c
+    of layer 2, ..., cells of layer 1, ..., gates of layer 1, ... .
     Weights: kernel (I, 4H), recurrent_kernel (H, 4H), bias (4H,), gates in the order i f g o; then
     peephole (3, H), of the gates i f o, projection (H, P), norm_gain, (4, H) of the gates or
-    (2, 4H) of x W and h U, and cell_norm (2, H), gain and shift. With a projection y and h have P
-    features, and recurrent_kernel is (P, 4H).
+    (2, 4H) of x W and h U, cell_norm (2, H), gain and shift, initial_h (P,), initial_c (H,). With a
+    projection y and h have P features, and recurrent_kernel is (P, 4H). Those of the first layer
+    come first, then those of the second.
     """
-
-    state_names = ("h", "c")
 
     def __init__(
         self,
-        units: int,
+        units: int | Sequence[int],
         activation: Any = "tanh",
         recurrent_activation: Any = "sigmoid",
         use_bias: bool = True,
@@ -112,10 +123,18 @@ class LSTM(Recurrent):
         dropout_per_step: bool = False,
         recurrent_dropconnect: float = 0.0,
         gradient_clip: float | None = None,
+        return_cells: bool = False,
+        return_gates: bool = False,
+        learn_initial_state: bool = False,
+        num_layers: int = 1,
+        residual: bool = False,
+        layer_dropout: float = 0.0,
         **kwargs: Any,
     ):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        self.units = positive("units", units)
+        self.num_layers = positive("num_layers", num_layers)
+        self.sizes = _sizes(units, self.num_layers)
+        self.units = self.sizes if isinstance(units, (list, tuple)) else self.sizes[0]
         phis = {"activation": activations.get(activation),
                 "recurrent_activation": activations.get(recurrent_activation)}  # fmt: skip
         if cell_activation is not None:
@@ -161,7 +180,19 @@ class LSTM(Recurrent):
         self.recurrent_dropconnect = fraction("recurrent_dropconnect", recurrent_dropconnect)
         self.gradient_clip = gradient_clip
         self.options = self._options(phis)
-        self.state: tuple[Array, Array] | None = None
+        self.return_cells = boolean("return_cells", return_cells)
+        self.return_gates = boolean("return_gates", return_gates)
+        for name in ("checkpoint_every", "memory_budget"):
+            value = getattr(self, name)
+            if value is not None and (self.return_cells or self.return_gates):
+                raise ValueError(f"{name}: expected None with return_cells or return_gates, "
+                                 f"got {value}")  # fmt: skip
+        self.learn_initial_state = boolean("learn_initial_state", learn_initial_state)
+        self.residual = boolean("residual", residual)
+        self.layer_dropout = fraction("layer_dropout", layer_dropout)
+        self.above = self._above()
+        self.state_names = ("h", "c") * self.num_layers
+        self.state: tuple[Array, ...] | None = None
         self.carries_state = False  # while a batch is read in windows: as if stateful
 
     def _options(self, phis: dict[str, activations.Activation]) -> dict[str, Any]:
@@ -184,14 +215,34 @@ class LSTM(Recurrent):
             raise AttributeError(f"{name}: expected as an argument of LSTM, it cannot be set later")
         super().__setattr__(name, value)
 
+    def _above(self) -> list[LSTM]:
+        """The layers from the second on."""
+        arguments = {name: getattr(self, name) for name in _ARGUMENTS if name in self.__dict__}
+        arguments |= dict.fromkeys(_OF_THE_WHOLE, False) | {"layer_dropout": 0.0}
+        above = [LSTM(**arguments | {"units": units, "num_layers": 1}, dtype=self.dtype,
+                      name=f"{self.name}_layer_{k}")
+                 for k, units in enumerate(self.sizes[1:], 2)]  # fmt: skip
+        sizes = [layer.features for layer in (self, *above)]
+        if self.residual and len(set(sizes)) > 1:
+            raise ValueError(f"residual: expected layers of one size, got {sizes}")
+        return above
+
+    def sublayers(self) -> list[Layer]:
+        return [*self.above]
+
+    @property
+    def stack(self) -> list[LSTM]:
+        """All layers, this one as the first."""
+        return [self, *self.above]
+
     @property
     def features(self) -> int:
-        """The size of h: P, or H."""
-        return self.projection or self.units
+        """The size of the first layer's h: P, or H."""
+        return self.projection or self.sizes[0]
 
     def build(self, input_shape: Any) -> None:
         shape = input_shape[0] if isinstance(input_shape, list) else input_shape
-        features, units = shape[-1], self.units
+        features, units = shape[-1], self.sizes[0]
         if not features:
             raise ValueError(
                 f"inputs of {self.name}: expected a known number of features in the last axis, "
@@ -216,12 +267,24 @@ class LSTM(Recurrent):
         if self.cell_norm:
             self.add_weight("cell_norm", (2, units), "zeros")
             self.params["cell_norm"][0] = 1
+        if self.learn_initial_state:
+            self.add_weight("initial_h", (self.features,), "zeros")
+            self.add_weight("initial_c", (units,), "zeros")
+        for below, layer in itertools.pairwise(self.stack):
+            layer.ensure_built((*shape[:2], below.features))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         batch, time, _ = input_shape[0] if isinstance(input_shape, list) else input_shape
-        h = (batch, self.features)
-        output = (batch, time, self.features) if self.return_sequences else h
-        return [output, h, (batch, self.units)] if self.return_state else output
+        stack = self.stack
+        size = stack[-1].features
+        outputs = [(batch, time, size) if self.return_sequences else (batch, size)]
+        if self.return_state:
+            outputs += [(batch, n) for layer in stack for n in _single.state_sizes(layer)]
+        if self.return_cells:
+            outputs += [(batch, time, n) for n in self.sizes]
+        if self.return_gates:
+            outputs += [(batch, time, 4 * n) for n in self.sizes]
+        return outputs if len(outputs) > 1 else outputs[0]
 
     def compute_mask(self, inputs: Any, mask: Array | None) -> Array | None:
         return mask if self.return_sequences else None
@@ -237,25 +300,50 @@ class LSTM(Recurrent):
              ) -> tuple[Any, Any]:  # fmt: skip
         several = isinstance(inputs, (list, tuple))
         x = self.cast(inputs[0] if several else inputs)
-        state = tuple(inputs[1:]) if several else self.state
         if mask is not None and np.ndim(mask) == 1:
             mask = mask_array(None, mask, *x.shape[:2])
-        if self.stateful and not several and state is not None and len(state[0]) != len(x):
-            raise ValueError(
-                f"inputs of {self.name}: expected {len(state[0])} rows, as many as the state it "
-                f"carries (reset_state() drops that), got {len(x)}"
-            )
-        y, (h, c), tape = _single.run(self, x, state, mask, resets, training, keep)
+        states = self._states(inputs[1:] if several else None, x)
+        keep = keep or self.return_cells or self.return_gates
+        run = _stack.run(self, x, states, mask, resets, training, keep)
         if self.stateful or self.carries_state:
-            self.state = (h.copy(), c.copy())
-        outputs = (y[:, ::-1] if self.go_backwards else y) if self.return_sequences else h
-        return [outputs, h, c] if self.return_state else outputs, (tape, several)
+            self.state = tuple(a.copy() for a in run.states)
+        outputs = [self._in_order_of_reading(run.y) if self.return_sequences else run.last]
+        if self.return_state:
+            outputs += run.states
+        if self.return_cells:
+            outputs += map(self._in_order_of_reading, run.cells)
+        if self.return_gates:
+            outputs += map(self._in_order_of_reading, run.gates)
+        return outputs if len(outputs) > 1 else outputs[0], (run.tapes, several)
+
+    def _in_order_of_reading(self, y: Array) -> Array:
+        return y[:, ::-1] if self.go_backwards else y
+
+    def _states(self, given: Any, x: Array) -> list[Any]:
+        """The initial state of each layer, None where it is to begin anew."""
+        if given is not None:
+            sizes = [n for layer in self.stack for n in _single.state_sizes(layer)]
+            given = [state_array(f"initial_state[{k}]", a, len(x), n, x.dtype)
+                     for k, (a, n) in enumerate(zip(given, sizes, strict=True))]  # fmt: skip
+        elif self.state is not None:
+            given = self.state
+            if len(given[0]) != len(x):
+                raise ValueError(
+                    f"inputs of {self.name}: expected {len(given[0])} rows, as many as the state "
+                    f"it carries (reset_state() drops that), got {len(x)}"
+                )
+        else:
+            return [None] * self.num_layers
+        size = len(given) // self.num_layers
+        return [tuple(given[k : k + size]) for k in range(0, len(given), size)]
 
     def pack(self) -> Packed:
         """A handle, as `functional.pack` makes it, that has a copy of this LSTM's weights.
 
-        Raises ValueError with zoneout, which a handle does not know.
+        Raises ValueError for several layers, and with zoneout, which a handle does not know.
         """
+        if self.num_layers > 1:
+            raise ValueError(f"num_layers: expected 1 for pack, got {self.num_layers}")
         if rates := _single.rates(self):
             raise ValueError(f"{next(iter(rates))}: expected 0 for pack, got {rates}")
         return _single.handle(self)
@@ -269,16 +357,32 @@ class LSTM(Recurrent):
         return self._run(inputs, training, mask, resets, keep=True)
 
     def backward(self, tape: Any, d_outputs: Any, need_dx: bool = True) -> Any:
-        single, several = tape
-        d_output, dh, dc = d_outputs if self.return_state else (d_outputs, None, None)
-        dy = None
-        if not self.return_sequences:
-            dh = d_output if dh is None else dh if d_output is None else dh + d_output
-        elif d_output is not None:
-            dy = d_output[:, ::-1] if self.go_backwards else d_output
-        dx, dh0, dc0 = _single.backward(self, single, dy, dh, dc, need_dx)
-        return [dx, dh0, dc0] if several else dx
+        tapes, several = tape
+        d, *others = d_outputs if isinstance(d_outputs, (list, tuple)) else [d_outputs]
+        size = len(self.state_names)
+        d_states = others[:size] if self.return_state else [None] * size
+        if any(np.any(a) for a in others[size if self.return_state else 0 :] if a is not None):
+            raise ValueError("d_outputs: expected None for cells and gates, through which no "
+                             "gradient flows, got an array")  # fmt: skip
+        dy = d_last = None
+        if self.return_sequences:
+            dy = None if d is None else self._in_order_of_reading(d)
+        else:
+            d_last = d
+        dx, d_initial = _stack.backward(self, tapes, dy, d_last, d_states, need_dx)
+        return [dx, *d_initial] if several else dx
+
+
+def _sizes(units: Any, num_layers: int) -> list[int]:
+    """H of each layer."""
+    if not isinstance(units, (list, tuple)):
+        return [positive("units", units)] * num_layers
+    if len(units) != num_layers:
+        raise ValueError(f"units: expected one size for each of {num_layers} layers, got {units}")
+    return [positive(f"units[{k}]", n) for k, n in enumerate(units)]
 
 
 _ARGUMENTS = (inspect.signature(LSTM.__init__).parameters.keys()
               - inspect.signature(Layer.__init__).parameters.keys())  # fmt: skip
+_OF_THE_WHOLE = ("residual", "return_sequences", "return_state", "return_cells", "return_gates",
+                 "stateful")  # fmt: skip

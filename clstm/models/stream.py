@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,23 +26,31 @@ State = tuple[Array, Array]
 _STEPWISE = (Dense, Activation, Dropout, Embedding, LayerNormalization, TimeDistributed)
 
 
+class _Cell(NamedTuple):
+    """One layer of an LSTM."""
+
+    run: Callable[..., tuple[Array, State]]
+    residual: bool  # its input is added to its output
+
+
 class Stream:
     """A model that is fed one step at a time: `model.stream(batch_size)` makes one.
 
-    It has a copy of the weights as they are now, and a state of its own, at first 0: for one
-    thread. After T steps its output is, bit for bit on the native backend, the model's for the
-    sequence of these steps.
+    It has a copy of the weights as they are now, and a state of its own, at first 0 or what was
+    learned: for one thread. After T steps its output is, bit for bit on the native backend, the
+    model's for the sequence of these steps.
     """
 
     def __init__(self, layers: Sequence[Layer], features: tuple[int, ...], batch_size: int):
         self.batch_size = positive("batch_size", batch_size)
         self._features = features  # of one step of the inputs; () for an Embedding
-        self._parts: list[Layer | Callable[..., Any]] = []
-        self._states: list[State] = []
+        self._parts: list[Layer | _Cell] = []
+        self._initial: list[State] = []
         for layer in layers:
-            if isinstance(layer, LSTM) and not layer.go_backwards and not layer.return_state:
-                self._parts.append(_single.handle(layer))
-                self._states.append(_zeros(layer, batch_size))
+            if isinstance(layer, LSTM) and _reads_on(layer):
+                for k, single in enumerate(layer.stack):
+                    self._parts.append(_Cell(_single.handle(single), layer.residual and k > 0))
+                    self._initial.append(_single.initial_state(single, batch_size))
             elif isinstance(layer, _STEPWISE):
                 self._parts.append(copy.deepcopy(layer))
             else:
@@ -50,8 +58,9 @@ class Stream:
                     f"model: expected layers that read step by step, got {type(layer).__name__} "
                     f"{layer.name!r}"
                 )
-        if not self._states:
+        if not self._initial:
             raise ValueError("model: expected at least one LSTM, got none")
+        self._states = self._initial
 
     def step(self, x: Any) -> Array:
         """The output (B, ...) after the next step, x: (B, features), or (B,) for an Embedding."""
@@ -63,23 +72,25 @@ class Stream:
             if isinstance(part, Layer):
                 y = part.infer(y)
             else:
-                y, state = part(y, self._states[len(states)])
+                new, state = part.run(y, self._states[len(states)])
+                y = new + y if part.residual else new
                 states.append(state)
         self._states = states
         return y[:, 0]
 
     def reset(self, rows: Any = None) -> None:
-        """Set the state of all rows, or of those of `rows`, an index, to 0: a new sequence."""
+        """Let all rows, or those of `rows`, an index, begin a new sequence: set their state to the
+        initial one."""
         select = slice(None) if rows is None else rows
         states = self.state
-        for state in states:
-            for array in state:
-                array[select] = 0
+        for state, initial in zip(states, self._initial, strict=True):
+            for array, start in zip(state, initial, strict=True):
+                array[select] = start[select]
         self._states = states
 
     @property
     def state(self) -> list[State]:
-        """(h, c) of each LSTM, from the first to the last: copies; settable."""
+        """(h, c) of each layer of each LSTM, from the first to the last: copies; settable."""
         return [(h.copy(), c.copy()) for h, c in self._states]
 
     @state.setter
@@ -98,6 +109,7 @@ class Stream:
         self._states = new
 
 
-def _zeros(layer: LSTM, batch_size: int) -> State:
-    return (np.zeros((batch_size, layer.features), layer.dtype),
-            np.zeros((batch_size, layer.units), layer.dtype))  # fmt: skip
+def _reads_on(layer: LSTM) -> bool:
+    """Whether it reads forwards and has one output."""
+    several = layer.return_state or layer.return_cells or layer.return_gates
+    return not (layer.go_backwards or several)
