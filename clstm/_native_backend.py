@@ -177,7 +177,7 @@ def lstm_gates(saved: Saved) -> tuple[Array, Array]:
     """As `_reference.lstm_gates`; ValueError of a run with checkpoint_every."""
     if saved.segments is not None:
         raise ValueError("tape: expected one of a run without checkpoint_every, got one with it")
-    count, units = len(saved.steps.index), len(saved.recurrent_kernel)
+    count, units = len(saved.steps.index), saved.kernel.shape[1] // 4
     blocks = -(-units // 16)
     positions = saved.x.shape[:2]
     cells = np.zeros((*positions, units), np.float32)

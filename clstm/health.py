@@ -13,6 +13,7 @@ import numpy as np
 from . import _reference
 from ._arrays import number
 from .data.sources import read_batch
+from .functional import Tape
 from .graph import Node
 from .layers import LSTM
 from .models import Model
@@ -190,23 +191,18 @@ def _watched(model: Model, runs: list[_Run]) -> Executor:
 
 def _watch(layer: LSTM, name: str, runs: list[_Run]) -> None:
     """Let `layer` run by the specification, and record its runs."""
-    inner = layer._run
 
-    def run(inputs: Any, training: bool, mask: Any, keep: bool) -> tuple[Any, Any]:
-        outputs, kept = inner(inputs, training, mask, keep)
-        tape = kept[0]
-        if tape is not None:
-            calls = sum(other.layer is layer for other in runs)
-            zeros = np.zeros((len(tape.saved.times), tape.batch))
-            new = _Run(layer, f"{name}, call {calls + 1}" if calls else name, tape.saved, zeros,
-                       zeros.copy())  # fmt: skip
-            runs.append(new)
-            backward = functools.partial(_reference.lstm_backward, record=new.record)
-            tape.backend = SimpleNamespace(lstm_backward=backward)
-        return outputs, kept
+    def record(tape: Tape) -> None:
+        calls = sum(other.layer is layer for other in runs)
+        zeros = np.zeros((len(tape.saved.times), tape.batch))
+        new = _Run(layer, f"{name}, call {calls + 1}" if calls else name, tape.saved, zeros,
+                   zeros.copy())  # fmt: skip
+        runs.append(new)
+        backward = functools.partial(_reference.lstm_backward, record=new.record)
+        tape.backend = SimpleNamespace(lstm_backward=backward)
 
-    layer._cell = {**layer._cell, "backend": "numpy"}
-    layer._run = run  # type: ignore[method-assign]
+    layer.options = {**layer.options, "backend": "numpy"}
+    layer.on_tape = record
 
 
 def _norms(rows: Array) -> Array:

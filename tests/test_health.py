@@ -21,6 +21,7 @@ from clstm import (
 )
 from clstm import functional as F
 from clstm.layers import TimeDistributed
+from clstm.layers._single import cell_options
 
 D = {"dtype": "float64"}
 LENGTHS = np.array([6, 1, 4])
@@ -117,7 +118,7 @@ def test_dh_of_options_and_masks(options, mask):
     report = gradient_health(model, [x, mask], y)
     order = slice(None, None, -1) if layer.go_backwards else slice(None)
     x, taken = x[:, order], mask[:, order]
-    cell = {**layer._cell, **layer._cell_weights(layer.params)}
+    cell = cell_options(layer)
     weights = [layer.params[name] for name in ("kernel", "recurrent_kernel", "bias")]
 
     def loss_of(t, added):
@@ -311,7 +312,7 @@ def test_the_model_stays_as_it_is(backend):
                 model.get_weights(), model._parameters.grads, model._parameters.values,
                 clstm.random.get_state(), vars(model.optimizer),
                 [(part.trainable, part.name, getattr(part, "state", None),
-                  getattr(part, "_cell", None)) for part in parts],
+                  getattr(part, "options", None)) for part in parts],
                 [set(vars(part)) for part in parts], model.history.history,
                 clstm.config.get_backend(), model._objective.results(),
             ])  # fmt: skip

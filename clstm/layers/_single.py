@@ -56,6 +56,8 @@ def run(layer: LSTM, x: Array, state: Any, mask: Any, resets: Any, training: boo
     y, state, tape = functional.lstm_forward(*arguments, **options,
                                              checkpoint_every=layer.checkpoint_every,
                                              memory_budget=layer.memory_budget)  # fmt: skip
+    if layer.on_tape is not None:
+        layer.on_tape(tape)
     return y, state, Tape(tape, noise.drop, noise.connect, learned)
 
 

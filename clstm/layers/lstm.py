@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from .._cell import check_options, make_cell, norm_gain_shape
 from .._checkpoints import read_budget
 from .._run import state_array
 from .._serialize import get, register
-from ..functional import Packed
+from ..functional import Packed, Tape
 from . import _single, _stack
 from .base import Array, Layer
 from .recurrent import Recurrent
@@ -135,13 +135,11 @@ class LSTM(Recurrent):
         self.num_layers = positive("num_layers", num_layers)
         self.sizes = _sizes(units, self.num_layers)
         self.units = self.sizes if isinstance(units, (list, tuple)) else self.sizes[0]
-        phis = {"activation": activations.get(activation),
-                "recurrent_activation": activations.get(recurrent_activation)}  # fmt: skip
-        if cell_activation is not None:
-            phis["cell_activation"] = activations.get(cell_activation)
-        self.activation = phis["activation"].identifier
-        self.recurrent_activation = phis["recurrent_activation"].identifier
-        self.cell_activation = cell_activation and phis["cell_activation"].identifier
+        self.activation = activations.get(activation).identifier
+        self.recurrent_activation = activations.get(recurrent_activation).identifier
+        self.cell_activation = (
+            None if cell_activation is None else activations.get(cell_activation).identifier
+        )
         self.use_bias = boolean("use_bias", use_bias)
         self.kernel_initializer = get("initializer", kernel_initializer)
         self.recurrent_initializer = get("initializer", recurrent_initializer)
@@ -179,7 +177,7 @@ class LSTM(Recurrent):
         self.dropout_per_step = boolean("dropout_per_step", dropout_per_step)
         self.recurrent_dropconnect = fraction("recurrent_dropconnect", recurrent_dropconnect)
         self.gradient_clip = gradient_clip
-        self.options = self._options(phis)
+        self.options = self._options()
         self.return_cells = boolean("return_cells", return_cells)
         self.return_gates = boolean("return_gates", return_gates)
         for name in ("checkpoint_every", "memory_budget"):
@@ -191,13 +189,16 @@ class LSTM(Recurrent):
         self.residual = boolean("residual", residual)
         self.layer_dropout = fraction("layer_dropout", layer_dropout)
         self.above = self._above()
+        self.on_tape: Callable[[Tape], None] | None = None  # is called with that of each run
         self.state_names = ("h", "c") * self.num_layers
         self.state: tuple[Array, ...] | None = None
         self.carries_state = False  # while a batch is read in windows: as if stateful
 
-    def _options(self, phis: dict[str, activations.Activation]) -> dict[str, Any]:
+    def _options(self) -> dict[str, Any]:
         """The cell's options that are not the plain cell's, without weights."""
         options = {
+            "activation": self.activation, "recurrent_activation": self.recurrent_activation,
+            "cell_activation": self.cell_activation,
             "proj_clip": self.proj_clip, "coupled_input_forget": self.coupled_input_forget,
             "cell_clip": self.cell_clip, "preactivation_clip": self.preactivation_clip,
             "gradient_clip": self.gradient_clip, "layer_norm": self.layer_norm,
@@ -205,10 +206,7 @@ class LSTM(Recurrent):
         }  # fmt: skip
         check_options(projected=self.projection is not None, cell_norm=self.cell_norm or None,
                       **options)  # fmt: skip
-        defaults = make_cell.__kwdefaults__
-        own = {k: v for k, v in options.items() if v != defaults[k]}
-        return own | {k: v for k, v in phis.items()
-                      if defaults[k] is None or v is not activations.get(defaults[k])}  # fmt: skip
+        return {k: v for k, v in options.items() if v != make_cell.__kwdefaults__[k]}
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _ARGUMENTS and name in self.__dict__:
