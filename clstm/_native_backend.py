@@ -182,12 +182,13 @@ def lstm_gates(saved: Saved) -> tuple[Array, Array]:
     positions = saved.x.shape[:2]
     cells = np.zeros((*positions, units), np.float32)
     gates = np.zeros((*positions, 4, units), np.float32)
-    if saved.kept is None:
+    values, _ = saved.kept
+    if values is None:
         return cells, gates.reshape(*positions, -1)
     end = blocks * count * 64
-    kept = saved.kept[:end].reshape(blocks, count, 4, 16).transpose(1, 2, 0, 3)
+    kept = values[:end].reshape(blocks, count, 4, 16).transpose(1, 2, 0, 3)
     gates.reshape(-1, 4, units)[saved.steps.index] = kept.reshape(count, 4, -1)[..., :units]
-    kept = saved.kept[end : end + blocks * count * 16].reshape(blocks, count, 16)
+    kept = values[end : end + blocks * count * 16].reshape(blocks, count, 16)
     kept = kept.transpose(1, 0, 2).reshape(count, -1)
     cells.reshape(-1, units)[saved.steps.index] = kept[:, :units]
     return cells, gates.reshape(*positions, -1)

@@ -180,7 +180,7 @@ class LSTM(Recurrent):
         self.options = self._options()
         self.return_cells = boolean("return_cells", return_cells)
         self.return_gates = boolean("return_gates", return_gates)
-        for name in ("checkpoint_every", "memory_budget"):
+        for name in ("checkpoint_every", "memory_budget", "activity_regularizer"):
             value = getattr(self, name)
             if value is not None and (self.return_cells or self.return_gates):
                 raise ValueError(f"{name}: expected None with return_cells or return_gates, "

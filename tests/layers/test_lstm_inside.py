@@ -114,6 +114,8 @@ def test_as_outputs_of_a_model(rng, tmp_path):
         np.testing.assert_array_equal(a, b)
     with pytest.raises(ValueError, match="checkpoint_every: expected None with return_cells"):
         LSTM(3, return_cells=True, checkpoint_every=2)
+    with pytest.raises(ValueError, match="activity_regularizer: expected None with return_cells"):
+        LSTM(3, return_gates=True, activity_regularizer="l2")
 
 
 @pytest.mark.parametrize("options", [{}, {"projection": 2, "return_sequences": True}])

@@ -106,6 +106,31 @@ def test_gradient_clip_reaches_the_functions(x):
     assert np.abs(layer.grads["bias"]).max() < 3 * 5 * 1.001e-3
 
 
+@pytest.mark.parametrize("options", [*NOISE, {"num_layers": 2, "layer_dropout": 0.3}])
+def test_bits_do_not_depend_on_threads(rng, options):
+    if all(isa == "scalar" for isa in clstm.config.available_isas()):
+        pytest.skip("this CPU has no instruction set with native kernels")
+    x = rng.normal(size=(23, 9, 5)).astype(np.float32)
+    layer = LSTM(40, return_sequences=True, **options)
+    layer(x)
+    seen = []
+    threads = clstm.config.get_num_threads()
+    try:
+        for count in (1, 2, 3, 5):
+            clstm.config.set_num_threads(count)
+            clstm.set_seed(6)
+            y, tape = layer.forward(x, True)
+            for part in layer.walk():
+                for d in part.grads.values():
+                    d[...] = 0
+            dx = layer.backward(tape, np.ones_like(y))
+            grads = [d for part in layer.walk() for d in part.grads.values()]
+            seen.append([a.tobytes() for a in (y, dx, *grads)])
+    finally:
+        clstm.config.set_num_threads(threads)
+    assert all(other == seen[0] for other in seen)
+
+
 @pytest.mark.parametrize("options", [*NOISE, {"gradient_clip": 0.5}])
 def test_is_trained_and_saved(x, options, tmp_path):
     model = clstm.Sequential([LSTM(4, **options), clstm.Dense(1)])
