@@ -85,12 +85,14 @@ def test_wrong_uses():
     stream = model().stream(3)
     with pytest.raises(ValueError, match=r"x: expected shape \(3, 4\), got \(2, 4\)"):
         stream.step(np.zeros((2, 4)))
-    with pytest.raises(ValueError, match="state: expected 2 pairs"):
+    with pytest.raises(ValueError, match="state: expected 2 states"):
         stream.state = []
-    with pytest.raises(ValueError, match=r"state: expected 2 pairs \(h, c\), got NoneType"):
+    with pytest.raises(ValueError, match=r"state: expected 2 states.*, got NoneType"):
         stream.state = None
     with pytest.raises(ValueError, match=r"state\[0\]: expected shape \(3, 20\)"):
         stream.state = [(np.zeros((3, 4)), np.zeros((3, 20))), (np.zeros((3, 8)),) * 2]
+    with pytest.raises(ValueError, match=r"state\[1\]: expected 2 arrays.*, got tuple of 1"):
+        stream.state = [(np.zeros((3, 20)), np.zeros((3, 20))), (np.zeros((3, 8)),)]
     with pytest.raises(ValueError, match="batch_size: expected at least 1"):
         model().stream(0)
     with pytest.raises(ValueError, match="expected layers that read step by step, got Bidir"):

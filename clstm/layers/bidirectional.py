@@ -26,6 +26,8 @@ class Bidirectional(Recurrent):
     direction's y, cells and gates are aligned with the inputs.
     """
 
+    takes_resets = True
+
     def __init__(
         self,
         layer: LSTM,

@@ -5,24 +5,21 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from .. import activations
-from .._arrays import boolean, fraction, mask_array, number, positive
+from .._arrays import boolean, fraction, number, positive
 from .._cell import check_options, make_cell, norm_gain_shape
 from .._checkpoints import read_budget
-from .._run import state_array
 from .._serialize import get, register
 from ..functional import Packed, Tape
-from . import _single, _stack
+from . import _single
+from ._stack import Stack
 from .base import Array, Layer
-from .recurrent import Recurrent
 
 __all__ = ["LSTM"]
 
 
 @register("layer")
-class LSTM(Recurrent):
+class LSTM(Stack):
     """Long short-term memory; the equations stand in `clstm._reference` and `clstm._cell`.
 
     Args:
@@ -229,11 +226,6 @@ class LSTM(Recurrent):
         return [*self.above]
 
     @property
-    def stack(self) -> list[LSTM]:
-        """All layers, this one as the first."""
-        return [self, *self.above]
-
-    @property
     def features(self) -> int:
         """The size of the first layer's h: P, or H."""
         return self.projection or self.sizes[0]
@@ -271,70 +263,6 @@ class LSTM(Recurrent):
         for below, layer in itertools.pairwise(self.stack):
             layer.ensure_built((*shape[:2], below.features))
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        batch, time, _ = input_shape[0] if isinstance(input_shape, list) else input_shape
-        stack = self.stack
-        size = stack[-1].features
-        outputs = [(batch, time, size) if self.return_sequences else (batch, size)]
-        if self.return_state:
-            outputs += [(batch, n) for layer in stack for n in _single.state_sizes(layer)]
-        if self.return_cells:
-            outputs += [(batch, time, n) for n in self.sizes]
-        if self.return_gates:
-            outputs += [(batch, time, 4 * n) for n in self.sizes]
-        return outputs if len(outputs) > 1 else outputs[0]
-
-    def compute_mask(self, inputs: Any, mask: Array | None) -> Array | None:
-        return mask if self.return_sequences else None
-
-    def may_mask(self, masked: bool) -> bool:
-        return masked and self.return_sequences
-
-    def reset_state(self) -> None:
-        """Forget the state that a stateful layer carries."""
-        self.state = None
-
-    def _run(self, inputs: Any, training: bool, mask: Any, resets: Any, keep: bool
-             ) -> tuple[Any, Any]:  # fmt: skip
-        several = isinstance(inputs, (list, tuple))
-        x = self.cast(inputs[0] if several else inputs)
-        if mask is not None and np.ndim(mask) == 1:
-            mask = mask_array(None, mask, *x.shape[:2])
-        states = self._states(inputs[1:] if several else None, x)
-        keep = keep or self.return_cells or self.return_gates
-        run = _stack.run(self, x, states, mask, resets, training, keep)
-        if self.stateful or self.carries_state:
-            self.state = tuple(a.copy() for a in run.states)
-        outputs = [self._in_order_of_reading(run.y) if self.return_sequences else run.last]
-        if self.return_state:
-            outputs += run.states
-        if self.return_cells:
-            outputs += map(self._in_order_of_reading, run.cells)
-        if self.return_gates:
-            outputs += map(self._in_order_of_reading, run.gates)
-        return outputs if len(outputs) > 1 else outputs[0], (run.tapes, several)
-
-    def _in_order_of_reading(self, y: Array) -> Array:
-        return y[:, ::-1] if self.go_backwards else y
-
-    def _states(self, given: Any, x: Array) -> list[Any]:
-        """The initial state of each layer, None where it is to begin anew."""
-        if given is not None:
-            sizes = [n for layer in self.stack for n in _single.state_sizes(layer)]
-            given = [state_array(f"initial_state[{k}]", a, len(x), n, x.dtype)
-                     for k, (a, n) in enumerate(zip(given, sizes, strict=True))]  # fmt: skip
-        elif self.state is not None:
-            given = self.state
-            if len(given[0]) != len(x):
-                raise ValueError(
-                    f"inputs of {self.name}: expected {len(given[0])} rows, as many as the state "
-                    f"it carries (reset_state() drops that), got {len(x)}"
-                )
-        else:
-            return [None] * self.num_layers
-        size = len(given) // self.num_layers
-        return [tuple(given[k : k + size]) for k in range(0, len(given), size)]
-
     def pack(self) -> Packed:
         """A handle, as `functional.pack` makes it, that has a copy of this LSTM's weights.
 
@@ -345,30 +273,6 @@ class LSTM(Recurrent):
         if rates := _single.rates(self):
             raise ValueError(f"{next(iter(rates))}: expected 0 for pack, got {rates}")
         return _single.handle(self)
-
-    def infer(self, inputs: Any, mask: Array | None = None, resets: Any = None) -> Any:
-        return self._run(inputs, False, mask, resets, keep=False)[0]
-
-    def forward(
-        self, inputs: Any, training: bool = False, mask: Array | None = None, resets: Any = None
-    ) -> tuple[Any, Any]:
-        return self._run(inputs, training, mask, resets, keep=True)
-
-    def backward(self, tape: Any, d_outputs: Any, need_dx: bool = True) -> Any:
-        tapes, several = tape
-        d, *others = d_outputs if isinstance(d_outputs, (list, tuple)) else [d_outputs]
-        size = len(self.state_names)
-        d_states = others[:size] if self.return_state else [None] * size
-        if any(np.any(a) for a in others[size if self.return_state else 0 :] if a is not None):
-            raise ValueError("d_outputs: expected None for cells and gates, through which no "
-                             "gradient flows, got an array")  # fmt: skip
-        dy = d_last = None
-        if self.return_sequences:
-            dy = None if d is None else self._in_order_of_reading(d)
-        else:
-            d_last = d
-        dx, d_initial = _stack.backward(self, tapes, dy, d_last, d_states, need_dx)
-        return [dx, *d_initial] if several else dx
 
 
 def _sizes(units: Any, num_layers: int) -> list[int]:

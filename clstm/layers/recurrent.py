@@ -14,6 +14,7 @@ class Recurrent(Layer):
 
     rank = 3
     takes_lists = True
+    takes_resets = False
     state_names: tuple[str, ...]  # of the initial state's arrays, (B, ...)
 
     def __call__(
@@ -40,6 +41,9 @@ class Recurrent(Layer):
             inputs = [inputs, *initial_state]
         if lengths is not None and mask is not None:
             raise ValueError("lengths: expected None beside a mask, got both")
+        if resets is not None and not self.takes_resets:
+            raise TypeError(f"resets: expected None, for a {type(self).__name__} takes none, got "
+                            f"{type(resets).__name__}")  # fmt: skip
         if is_symbolic(inputs):
             if resets is not None:
                 raise TypeError(f"resets: expected None beside symbols, got "

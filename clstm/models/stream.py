@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._arrays import check_shape, float_array, numbers, positive
-from .._run import pair
 from ..layers import (
     LSTM,
     Activation,
@@ -21,7 +20,7 @@ from ..layers import (
 from ..layers.base import Layer
 
 Array = np.ndarray
-State = tuple[Array, Array]
+State = tuple[Array, ...]
 
 _STEPWISE = (Dense, Activation, Dropout, Embedding, LayerNormalization, TimeDistributed)
 
@@ -90,22 +89,27 @@ class Stream:
 
     @property
     def state(self) -> list[State]:
-        """(h, c) of each layer of each LSTM, from the first to the last: copies; settable."""
-        return [(h.copy(), c.copy()) for h, c in self._states]
+        """(h, c), or what else its cell has, of each layer of each LSTM, from the first to the
+        last: copies; settable."""
+        return [tuple(a.copy() for a in state) for state in self._states]
 
     @state.setter
     def state(self, states: Sequence[Any]) -> None:
         if not isinstance(states, (list, tuple)) or len(states) != len(self._states):
             size = f" of {len(states)}" if isinstance(states, (list, tuple)) else ""
-            raise ValueError(f"state: expected {len(self._states)} pairs (h, c), got "
+            raise ValueError(f"state: expected {len(self._states)} states, such as (h, c), got "
                              f"{type(states).__name__}{size}")  # fmt: skip
         new = []
         for k, (given, old) in enumerate(zip(states, self._states, strict=True)):
             arrays = []
-            for value, o in zip(pair(f"state[{k}]", given), old, strict=True):
+            if not isinstance(given, (tuple, list)) or len(given) != len(old):
+                size = f" of {len(given)}" if isinstance(given, (tuple, list)) else ""
+                raise ValueError(f"state[{k}]: expected {len(old)} arrays, as `state` gives them, "
+                                 f"got {type(given).__name__}{size}")  # fmt: skip
+            for value, o in zip(given, old, strict=True):
                 arrays.append(float_array(f"state[{k}]", value, o.dtype).copy())
                 check_shape(f"state[{k}]", arrays[-1], o.shape)
-            new.append((arrays[0], arrays[1]))
+            new.append(tuple(arrays))
         self._states = new
 
 

@@ -194,6 +194,8 @@ def test_symbols(x):
         (lambda: LSTM([3, 2], num_layers=2)(np.zeros((1, 2, 3)),
                                             initial_state=[np.zeros((1, 3))] * 4),
          ValueError, r"initial_state\[2\]: expected shape \(1, 2\), got \(1, 3\)"),
+        (lambda: LSTM(3, num_layers=2).forward([np.zeros((1, 2, 3))] * 2), ValueError,
+         rf"initial_state of lstm.*: expected 4 arrays \({NAMES}\), got 1"),
         (lambda: Bidirectional(LSTM(3, num_layers=2), backward_layer=LSTM(3, go_backwards=True)),
          ValueError, "backward_layer: .*num_layers"),
     ],

@@ -5,6 +5,7 @@ import pytest
 
 import clstm
 from clstm import LSTM, Bidirectional, functional
+from clstm.layers.recurrent import Recurrent
 
 D = {"dtype": "float64"}
 MASK = np.array([[1, 0, 1, 1], [0, 0, 0, 0], [0, 1, 1, 1]], bool)
@@ -50,11 +51,20 @@ def test_a_stateful_layer_forgets_at_them(rng):
     np.testing.assert_array_equal(y, layer(x))
 
 
+class Copy(Recurrent):
+    state_names = ()
+
+    def forward(self, inputs, training=False, mask=None):
+        return inputs, None
+
+
 def test_wrong_uses():
     x = np.zeros((3, 4, 2))
     with pytest.raises(ValueError, match=r"resets: expected shape \(3, 4\), got \(3, 3\)"):
         LSTM(2)(x, resets=np.zeros((3, 3)))
     with pytest.raises(ValueError, match="resets: expected booleans, or 0 and 1, got 2"):
         Bidirectional(LSTM(2))(x, resets=np.full((3, 4), 2))
+    with pytest.raises(TypeError, match="resets: expected None, for a Copy takes none, got nd"):
+        Copy()(x, resets=RESETS)
     with pytest.raises(TypeError, match="resets: expected None beside symbols, got ndarray"):
         LSTM(2)(clstm.Input((4, 2)), resets=RESETS)
