@@ -17,6 +17,8 @@ from .base import Array, Layer
 
 __all__ = ["LSTM"]
 
+MOST_LAYERS = 1000  # a file's architecture must not make more
+
 
 @register("layer")
 class LSTM(Stack):
@@ -54,7 +56,7 @@ class LSTM(Stack):
         checkpoint_every: keep the state before every so many steps for the backward run, not all of
             the gates: memory for so many steps, about 4/3 of the time, the same bits.
         memory_budget: instead, bytes that a batch may take, such as "512MB": see
-            `functional.lstm_forward`.
+            `functional.lstm_forward`; of several layers each may take so many.
         return_sequences: give y (B, T, H) of all steps, not h (B, H) of the last.
         return_state: give [outputs, h, c].
         return_cells, return_gates: give also c (B, T, H) of all steps, and i f g o (B, T, 4H) after
@@ -277,6 +279,8 @@ class LSTM(Stack):
 
 def _sizes(units: Any, num_layers: int) -> list[int]:
     """H of each layer."""
+    if num_layers > MOST_LAYERS:
+        raise ValueError(f"num_layers: expected at most {MOST_LAYERS}, got {num_layers}")
     if not isinstance(units, (list, tuple)):
         return [positive("units", units)] * num_layers
     if len(units) != num_layers:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import activations
-from .._arrays import check_shape, float_array, mask_array, positive
+from .._arrays import boolean, check_shape, float_array, mask_array, positive
 from .._kernels._pointwise import add_column_sums
 from .._mlstm import mlstm_backward, mlstm_forward
 from .._serialize import get, register
@@ -102,9 +102,9 @@ class MLSTM(Recurrent):
         if self.units % self.num_heads:
             raise ValueError(f"num_heads: expected a divisor of the {units} units, got {num_heads}")
         self.chunk_size = positive("chunk_size", chunk_size)
-        self.return_sequences = bool(return_sequences)
-        self.return_state = bool(return_state)
-        self.go_backwards = bool(go_backwards)
+        self.return_sequences = boolean("return_sequences", return_sequences)
+        self.return_state = boolean("return_state", return_state)
+        self.go_backwards = boolean("go_backwards", go_backwards)
         self.kernel_initializer = get("initializer", kernel_initializer)
         self.kernel_regularizer = get("regularizer", kernel_regularizer)
         self.kernel_constraint = get("constraint", kernel_constraint)
