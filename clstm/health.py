@@ -181,7 +181,7 @@ def _watched(model: Model, runs: list[_Run]) -> Executor:
     for layer in {id(layer): layer for layer in copies}.values():
         for part in layer.walk():
             part.trainable = True  # else the gradient might end behind it
-            if isinstance(part, LSTM):
+            if isinstance(part, LSTM) and part.cell == "lstm":
                 _watch(part, part.name if part is layer else f"{layer.name}/{part.name}", runs)
                 found = True
     if not found:

@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import functional
 from .._cell import WEIGHTS
+from ._cells import CELLS
 from .dropout import dropout_mask
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ Array = np.ndarray
 class Tape(NamedTuple):
     """What `backward` needs of one run."""
 
-    lstm: functional.Tape | None
+    run: Any  # what the cell's functions kept
     drop: Array | None  # factors of x
     connect: Array | None  # factors of recurrent_kernel
     learned: bool  # the initial state
@@ -42,20 +43,21 @@ def run(layer: LSTM, x: Array, state: Any, mask: Any, resets: Any, training: boo
     noise = _noise(layer, x) if training else Noise(options=rates(layer))
     if noise.drop is not None:
         x = x * noise.drop
-    recurrent = layer.params["recurrent_kernel"]
+    kind, weights = CELLS[layer.cell], _weights(layer)
     if noise.connect is not None:
-        recurrent = recurrent * noise.connect
-    arguments = (x, layer.params["kernel"], recurrent, layer.params.get("bias"))
+        weights["recurrent_kernel"] = weights["recurrent_kernel"] * noise.connect
     learned = state is None and layer.learn_initial_state
     if learned:
         state = initial_state(layer, len(x))
     options = {"initial_state": state, "mask": mask, "resets": resets,
-               "reverse": layer.go_backwards, **noise.options, **cell_options(layer)}  # fmt: skip
+               "reverse": layer.go_backwards, **weights, **noise.options,
+               **cell_options(layer)}  # fmt: skip
     if not keep:
-        return *functional.lstm(*arguments, **options), Tape(None, None, None, False)
-    y, state, tape = functional.lstm_forward(*arguments, **options,
-                                             checkpoint_every=layer.checkpoint_every,
-                                             memory_budget=layer.memory_budget)  # fmt: skip
+        return *kind.infer(x, **options), Tape(None, None, None, False)
+    for name in ("checkpoint_every", "memory_budget"):
+        if (value := getattr(layer, name)) is not None:
+            options[name] = value
+    y, state, tape = kind.forward(x, **options)
     if layer.on_tape is not None:
         layer.on_tape(tape)
     return y, state, Tape(tape, noise.drop, noise.connect, learned)
@@ -63,12 +65,37 @@ def run(layer: LSTM, x: Array, state: Any, mask: Any, resets: Any, training: boo
 
 def inside(tape: Tape) -> tuple[Array, Array]:
     """c and the gates i f g o of all steps."""
-    return functional.lstm_gates(tape.lstm)
+    return functional.lstm_gates(tape.run)
 
 
 def backward(layer: LSTM, tape: Tape, dy: Array | None, d_state: list[Array | None], need_dx: bool
-             ) -> tuple[Array | None, Array, Array]:  # fmt: skip
-    """Gradients of x, h0 and c0; adds those of the weights."""
+             ) -> list[Any]:  # fmt: skip
+    """Gradients of x and of the initial state; adds those of the weights."""
+    kind, grads = CELLS[layer.cell], layer.grads
+    if layer.cell == "lstm":
+        dx, d_initial = _lstm_backward(layer, tape, dy, d_state, need_dx)
+    else:
+        moving = d_state[: kind.gradients]
+        if any(np.any(d) for d in d_state[kind.gradients :] if d is not None):
+            names = ", ".join(kind.state[kind.gradients :])
+            raise ValueError(f"d_outputs: expected None for {names}, through which no gradient "
+                             "flows, got an array")  # fmt: skip
+        dx, sums, d_initial = kind.backward(tape.run, dy, moving, need_dx=need_dx)
+        for name, d in sums.items():
+            if d is not None:
+                factors = tape.connect if name == "recurrent_kernel" else None
+                grads[name] += d if factors is None else d * factors
+    if tape.learned:
+        for name, d in zip(kind.state, d_initial, strict=True):
+            grads[f"initial_{name}"] += d.sum(axis=0)
+    if tape.drop is not None and dx is not None:
+        dx = dx * tape.drop
+    return [dx, *d_initial, *[None] * (len(kind.state) - kind.gradients)]
+
+
+def _lstm_backward(layer: LSTM, tape: Tape, dy: Array | None, d_state: list[Array | None],
+                   need_dx: bool) -> tuple[Array | None, tuple[Array, Array]]:  # fmt: skip
+    """The same of the LSTM's function, which adds up in place."""
     grads = layer.grads
     recurrent = grads["recurrent_kernel"]
     into = (
@@ -76,44 +103,46 @@ def backward(layer: LSTM, tape: Tape, dy: Array | None, d_state: list[Array | No
         recurrent if tape.connect is None else np.zeros_like(recurrent),
         grads.get("bias"),
     )
-    g = functional.lstm_backward(tape.lstm, dy, *d_state, into=into, need_dx=need_dx,
+    g = functional.lstm_backward(tape.run, dy, *d_state, into=into, need_dx=need_dx,
                                  into_cell=_cell_weights(grads))  # fmt: skip
     if tape.connect is not None:
         recurrent += into[1] * tape.connect
-    if tape.learned:
-        grads["initial_h"] += g.h0.sum(axis=0)
-        grads["initial_c"] += g.c0.sum(axis=0)
-    return g.x if tape.drop is None or g.x is None else g.x * tape.drop, g.h0, g.c0
+    return g.x, (g.h0, g.c0)
 
 
 def initial_state(layer: LSTM, batch: int) -> tuple[Array, ...]:
     """Where a row begins that is given no state: zeros, or what was learned; new arrays."""
     made = []
-    for name, size in zip(("initial_h", "initial_c"), state_sizes(layer), strict=True):
+    for name, size in zip(CELLS[layer.cell].state, state_sizes(layer), strict=True):
         made.append(np.zeros((batch, size), layer.dtype))
         if layer.learn_initial_state:
-            made[-1][...] = layer.params[name]
+            made[-1][...] = layer.params[f"initial_{name}"]
     return tuple(made)
 
 
 def state_sizes(layer: LSTM) -> tuple[int, ...]:
-    """Of h and c."""
-    return layer.features, layer.sizes[0]
+    """Of h, and of what else there is."""
+    return layer.features, *[layer.sizes[0]] * (len(CELLS[layer.cell].state) - 1)
 
 
-def handle(layer: LSTM) -> Callable[..., Any]:
-    """`functional.lstm` at inference with a copy of the weights, packed if that can be."""
-    weights = (layer.params["kernel"], layer.params["recurrent_kernel"], layer.params.get("bias"))
-    options = cell_options(layer)
-    if not (noise := rates(layer)):
-        return functional.pack(*weights, **options)
-    copies = (None if w is None else w.copy() for w in weights)
-    options = {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in options.items()}
-    return functools.partial(_with_weights, tuple(copies), options | noise)
+def handle(layer: LSTM) -> Any:
+    """The cell's function of x and a state, at inference, with a copy of the weights."""
+    weights, noise = _weights(layer), rates(layer)
+    if layer.cell == "lstm" and not noise:
+        return functional.pack(**weights, **cell_options(layer))
+    options = {name: value.copy() if isinstance(value, np.ndarray) else value
+               for name, value in (weights | cell_options(layer)).items()}  # fmt: skip
+    return functools.partial(_stepped, CELLS[layer.cell].infer, options | noise)
 
 
-def _with_weights(weights: tuple[Any, ...], options: dict[str, Any], x: Array, state: Any) -> Any:
-    return functional.lstm(x, *weights, initial_state=state, **options)
+def _stepped(function: Callable[..., Any], options: dict[str, Any], x: Array, state: Any) -> Any:
+    return function(x, initial_state=state, **options)
+
+
+def _weights(layer: LSTM) -> dict[str, Array]:
+    """Those that every function of a cell takes, as far as there are any."""
+    names = ("kernel", "recurrent_kernel", "bias")
+    return {name: layer.params[name] for name in names if name in layer.params}
 
 
 def rates(layer: LSTM) -> dict[str, float]:

@@ -48,7 +48,7 @@ class Bidirectional(Recurrent):
                 "go_backwards": not layer.go_backwards,
             }
             backward_layer = type(layer).from_config(config)
-        same = ("units", "num_layers", "projection", "return_sequences", "return_state",
+        same = ("cell", "units", "num_layers", "projection", "return_sequences", "return_state",
                 "return_cells", "return_gates", "stateful")  # fmt: skip
         if any(getattr(layer, a) != getattr(backward_layer, a) for a in same):
             raise ValueError(f"backward_layer: expected the layer's own {', '.join(same)}")

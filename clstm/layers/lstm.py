@@ -11,7 +11,8 @@ from .._cell import check_options, make_cell, norm_gain_shape
 from .._checkpoints import read_budget
 from .._serialize import get, register
 from ..functional import Packed, Tape
-from . import _single
+from . import _cells, _single
+from ._cells import CELLS, PerHead
 from ._stack import Stack
 from .base import Array, Layer
 
@@ -23,6 +24,9 @@ MOST_LAYERS = 1000  # a file's architecture must not make more
 @register("layer")
 class LSTM(Stack):
     """Long short-term memory; the equations stand in `clstm._reference` and `clstm._cell`.
+
+    With `cell` also three of its relatives, whose equations stand with their functions: the
+    "slstm" of xLSTM (`clstm.functional.slstm`), "minlstm" and the simple "rnn".
 
     Args:
         units: H, or a list of one for each layer.
@@ -57,6 +61,11 @@ class LSTM(Stack):
             the gates: memory for so many steps, about 4/3 of the time, the same bits.
         memory_budget: instead, bytes that a batch may take, such as "512MB": see
             `functional.lstm_forward`; of several layers each may take so many.
+        cell: "lstm"; or "slstm", whose exponential gates need a normaliser n and a scale m in the
+            state, and whose recurrent_activation, "sigmoid" or "exponential", is that of the forget
+            gate; or "minlstm", whose gates do not see h; or "rnn", with `activation` alone. The
+            state is h c, h c n m, h, h. An argument that a cell does not have must be the default.
+        num_heads: of an slstm: heads whose h do not see each other.
         return_sequences: give y (B, T, H) of all steps, not h (B, H) of the last.
         return_state: give [outputs, h, c].
         return_cells, return_gates: give also c (B, T, H) of all steps, and i f g o (B, T, 4H) after
@@ -79,7 +88,9 @@ class LSTM(Stack):
     peephole (3, H), of the gates i f o, projection (H, P), norm_gain, (4, H) of the gates or
     (2, 4H) of x W and h U, cell_norm (2, H), gain and shift, initial_h (P,), initial_c (H,). With a
     projection y and h have P features, and recurrent_kernel is (P, 4H). Those of the first layer
-    come first, then those of the second.
+    come first, then those of the second. Of other cells: kernel, recurrent_kernel, bias of the
+    slstm, (N, D, 4D) in N heads of D = H / N units; (I, 3H), none, (3H,) of the minlstm, gates i f
+    g; (I, H), (H, H), (H,) of the rnn.
     """
 
     def __init__(
@@ -128,9 +139,14 @@ class LSTM(Stack):
         num_layers: int = 1,
         residual: bool = False,
         layer_dropout: float = 0.0,
+        cell: str = "lstm",
+        num_heads: int = 1,
         **kwargs: Any,
     ):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        if not isinstance(cell, str) or cell not in CELLS:
+            raise ValueError(f"cell: expected one of {', '.join(CELLS)}, got {cell!r}")
+        self.cell = cell
         self.num_layers = positive("num_layers", num_layers)
         self.sizes = _sizes(units, self.num_layers)
         self.units = self.sizes if isinstance(units, (list, tuple)) else self.sizes[0]
@@ -176,7 +192,7 @@ class LSTM(Stack):
         self.dropout_per_step = boolean("dropout_per_step", dropout_per_step)
         self.recurrent_dropconnect = fraction("recurrent_dropconnect", recurrent_dropconnect)
         self.gradient_clip = gradient_clip
-        self.options = self._options()
+        self.num_heads = positive("num_heads", num_heads)
         self.return_cells = boolean("return_cells", return_cells)
         self.return_gates = boolean("return_gates", return_gates)
         for name in ("checkpoint_every", "memory_budget", "activity_regularizer"):
@@ -187,14 +203,22 @@ class LSTM(Stack):
         self.learn_initial_state = boolean("learn_initial_state", learn_initial_state)
         self.residual = boolean("residual", residual)
         self.layer_dropout = fraction("layer_dropout", layer_dropout)
+        _cells.check(self, _DEFAULTS)
+        self.options = self._options()
         self.above = self._above()
         self.on_tape: Callable[[Tape], None] | None = None  # is called with that of each run
-        self.state_names = ("h", "c") * self.num_layers
+        self.state_names = CELLS[cell].state * self.num_layers
         self.state: tuple[Array, ...] | None = None
         self.carries_state = False  # while a batch is read in windows: as if stateful
 
     def _options(self) -> dict[str, Any]:
         """The cell's options that are not the plain cell's, without weights."""
+        if self.cell == "slstm":
+            return {"forget_activation": self.recurrent_activation}
+        if self.cell == "rnn":
+            return {"activation": self.activation}
+        if self.cell == "minlstm":
+            return {}
         options = {
             "activation": self.activation, "recurrent_activation": self.recurrent_activation,
             "cell_activation": self.cell_activation,
@@ -240,15 +264,24 @@ class LSTM(Stack):
                 f"inputs of {self.name}: expected a known number of features in the last axis, "
                 f"got shape {shape}"
             )
-        self.add_weight("kernel", (features, 4 * units), self.kernel_initializer,
+        kind = CELLS[self.cell]
+        columns = kind.gates * units
+        self.add_weight("kernel", (features, columns), self.kernel_initializer,
                         self.kernel_regularizer, self.kernel_constraint)  # fmt: skip
-        self.add_weight("recurrent_kernel", (self.features, 4 * units), self.recurrent_initializer,
-                        self.recurrent_regularizer, self.recurrent_constraint)  # fmt: skip
+        if self.cell != "minlstm":
+            square: tuple[int, ...] = (self.features, columns)
+            initializer = self.recurrent_initializer
+            if self.cell == "slstm":
+                size = units // self.num_heads
+                square, initializer = (self.num_heads, size, 4 * size), PerHead(initializer)
+            self.add_weight("recurrent_kernel", square, initializer, self.recurrent_regularizer,
+                            self.recurrent_constraint)  # fmt: skip
         if self.use_bias:
-            self.add_weight("bias", (4 * units,), self.bias_initializer, self.bias_regularizer,
+            self.add_weight("bias", (columns,), self.bias_initializer, self.bias_regularizer,
                             self.bias_constraint)  # fmt: skip
             keeps = getattr(self.bias_initializer, "sets_forget_gate", False)
-            if self.unit_forget_bias is not False and not keeps:
+            forgets = "unit_forget_bias" in kind.options
+            if forgets and self.unit_forget_bias is not False and not keeps:
                 self.params["bias"][units : 2 * units] = self.unit_forget_bias
         if self.peephole:
             self.add_weight("peephole", (3, units), "zeros")
@@ -260,18 +293,20 @@ class LSTM(Stack):
             self.add_weight("cell_norm", (2, units), "zeros")
             self.params["cell_norm"][0] = 1
         if self.learn_initial_state:
-            self.add_weight("initial_h", (self.features,), "zeros")
-            self.add_weight("initial_c", (units,), "zeros")
+            for name, size in zip(kind.state, _single.state_sizes(self), strict=True):
+                self.add_weight(f"initial_{name}", (size,), "zeros")
         for below, layer in itertools.pairwise(self.stack):
             layer.ensure_built((*shape[:2], below.features))
 
     def pack(self) -> Packed:
         """A handle, as `functional.pack` makes it, that has a copy of this LSTM's weights.
 
-        Raises ValueError for several layers, and with zoneout, which a handle does not know.
+        Raises ValueError for several layers, other cells, and zoneout: a handle knows none.
         """
         if self.num_layers > 1:
             raise ValueError(f"num_layers: expected 1 for pack, got {self.num_layers}")
+        if self.cell != "lstm":
+            raise ValueError(f"cell: expected 'lstm' for pack, got {self.cell!r}")
         if rates := _single.rates(self):
             raise ValueError(f"{next(iter(rates))}: expected 0 for pack, got {rates}")
         return _single.handle(self)
@@ -288,7 +323,7 @@ def _sizes(units: Any, num_layers: int) -> list[int]:
     return [positive(f"units[{k}]", n) for k, n in enumerate(units)]
 
 
-_ARGUMENTS = (inspect.signature(LSTM.__init__).parameters.keys()
-              - inspect.signature(Layer.__init__).parameters.keys())  # fmt: skip
+_DEFAULTS = {name: p.default for name, p in inspect.signature(LSTM.__init__).parameters.items()}
+_ARGUMENTS = _DEFAULTS.keys() - inspect.signature(Layer.__init__).parameters.keys()
 _OF_THE_WHOLE = ("residual", "return_sequences", "return_state", "return_cells", "return_gates",
                  "stateful")  # fmt: skip

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import clstm
-from clstm import LSTM, Bidirectional, Dense, Dropout, Sequential
+from clstm import LSTM, Bidirectional, Dense, Dropout, Sequential, functional
 
 D = {"dtype": "float64"}
 MASK = np.array([[1, 0, 1, 1], [0, 0, 0, 0], [0, 1, 0, 1]], bool)
@@ -116,6 +116,37 @@ def test_training_is_that_of_a_chain(x):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("bptt", [(2, 2), (2, 3)])
+def test_windows_are_those_of_a_chain(x, bptt):
+    one = Sequential([LSTM(5, num_layers=2, return_sequences=True, input_shape=(4, 2)), Dense(1)])
+    chain = Sequential([LSTM(5, return_sequences=True, input_shape=(4, 2)),
+                        LSTM(5, return_sequences=True), Dense(1)])  # fmt: skip
+    chain.set_weights(one.get_weights())
+    for model in (one, chain):
+        model.compile("adam", "mse")
+        model.fit(x, x[:, :, :1], epochs=2, verbose=0, bptt=bptt, shuffle=False)
+        assert model.layers[0].state is None
+    for a, b in zip(one.get_weights(), chain.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("options", [{"checkpoint_every": 2}, {"memory_budget": "1MB"}])
+def test_keeps_states_in_each_layer(rng, options):
+    x = rng.normal(size=(3, 700, 2)).astype(np.float32)
+    layer, plain = LSTM(5, num_layers=2, **options), LSTM(5, num_layers=2)
+    if functional.backend_module("native", np.dtype("f4")).__name__.endswith("_blas_backend"):
+        pytest.skip("this CPU has no instruction set with native kernels")
+    plain(x), layer(x)
+    plain.set_weights(layer.get_weights())
+    gradients = []
+    for made in (layer, plain):
+        y, tape = made.forward(x, True)
+        made.backward(tape, np.ones_like(y))
+        gradients.append([d for part in made.walk() for d in part.grads.values()])
+    for a, b in zip(*gradients, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_weights_can_be_kept_from_training(x):
     model = Sequential([LSTM(5, num_layers=2, trainable=False), Dense(1)])
     layer = model.layers[0]
@@ -183,6 +214,7 @@ def test_symbols(x):
     [
         (lambda: LSTM([3, 4]), ValueError, r"units: .*each of 1 layers, got \[3, 4\]"),
         (lambda: LSTM([3, 4.0], num_layers=2), TypeError, r"units\[1\]: expected an int"),
+        (lambda: LSTM(3, num_layers=10**9), ValueError, "num_layers: expected at most 1000"),
         (lambda: LSTM(3, num_layers=0), ValueError, "num_layers: expected at least 1"),
         (lambda: LSTM([3, 4], num_layers=2, residual=True), ValueError,
          r"residual: expected layers of one size, got \[3, 4\]"),
