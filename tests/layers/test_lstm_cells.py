@@ -172,7 +172,12 @@ def test_options_of_other_cells_are_refused(options, message):
         LSTM(6, **options)
 
 
-def test_pack_and_directions():
+def test_pack_and_directions(x):
+    model = Sequential([LSTM(6, cell="rnn"), Dense(1)])
+    model.predict(x)
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="expected at least one LSTM, got none"):
+        clstm.gradient_health(model, x, x[:, 0, :1])
     with pytest.raises(ValueError, match="cell: expected 'lstm' for pack, got 'rnn'"):
         LSTM(6, cell="rnn").pack()
     with pytest.raises(ValueError, match=r"backward_layer: .*cell"):

@@ -147,6 +147,24 @@ def test_keeps_states_in_each_layer(rng, options):
         np.testing.assert_array_equal(a, b)
 
 
+def test_gradient_health_tells_of_each_layer(x):
+    model = Sequential([LSTM(5, num_layers=2, residual=True, name="deep"), Dense(1)])
+    chain = Sequential([LSTM(5, return_sequences=True), LSTM(5), Dense(1)])
+    for made in (model, chain):
+        made.predict(x)
+        made.compile("sgd", "mse")
+    report = clstm.gradient_health(model, x, x[:, 0, :1])
+    assert [layer.name for layer in report.layers] == ["deep", "deep/deep_layer_2"]
+    report = clstm.gradient_health(chain, x, x[:, 0, :1])
+    deep = Sequential([LSTM(5, num_layers=2), Dense(1)])
+    deep.predict(x)
+    deep.set_weights(chain.get_weights())
+    deep.compile("sgd", "mse")
+    for a, b in zip(clstm.gradient_health(deep, x, x[:, 0, :1]).layers, report.layers,
+                    strict=True):  # fmt: skip
+        np.testing.assert_array_equal(a.dc, b.dc)
+
+
 def test_weights_can_be_kept_from_training(x):
     model = Sequential([LSTM(5, num_layers=2, trainable=False), Dense(1)])
     layer = model.layers[0]
