@@ -176,7 +176,8 @@ cdef void backward_body(void *context, int thread, int size) noexcept nogil:
         barrier_wait(b.everybody, size)
         weights_gradient(b, begin, end, thread, size)
         if b.dx != NULL:
-            inputs_gradient(b, begin, end, thread, size)
+            inputs_gradient(b.gates, b.NU, b.N, GATES, b.kernel, b.index, b.offsets[begin],
+                            b.offsets[end], b.dx, b.I, thread, size)
         if b.d_peephole != NULL and b.norms == NULL:
             peephole_gradient(b, begin, end, thread, size)
         if b.projected:

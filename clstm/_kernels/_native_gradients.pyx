@@ -86,25 +86,25 @@ cdef void peephole_gradient(const Back *b, Py_ssize_t begin, Py_ssize_t end, int
                 b.d_peephole + u * GROUP, b.NU * GROUP)
 
 
-cdef void inputs_gradient(const Back *b, Py_ssize_t begin, Py_ssize_t end, int thread,
+cdef void inputs_gradient(const float *gates, Py_ssize_t NU, Py_ssize_t N, Py_ssize_t width,
+                          const float *kernel, const Py_ssize_t *index, Py_ssize_t begin,
+                          Py_ssize_t end, float *dx, Py_ssize_t I, int thread,
                           int size) noexcept nogil:
     """Shared out by rows."""
     cdef const clstm_kernels *table = native_kernels()
-    cdef Py_ssize_t blocks = (b.I + GROUP - 1) // GROUP, u = 0
-    cdef Py_ssize_t first = b.offsets[begin], rows = b.offsets[end] - first
-    cdef Py_ssize_t p = first + rows * thread // size
+    cdef Py_ssize_t groups = up(I) // GROUP, p = begin + (end - begin) * thread // size, u = 0
     cdef clstm_gemm g
     memset(&g, 0, sizeof(g))
-    g.rows = first + rows * (thread + 1) // size - p
-    g.blocks, g.depth = b.NU, GATES
-    g.a, g.a_row, g.a_block, g.a_k = b.gates + p * GATES, GATES, b.N * GATES, 1
-    g.b_block, g.b_k, g.b_group = GATES * GROUP, GROUP, b.NU * GATES * GROUP
-    g.c_index, g.c_row, g.c_group, g.width = b.index + p, b.I, GROUP, GROUP
+    g.rows = begin + (end - begin) * (thread + 1) // size - p
+    g.blocks, g.depth = NU, width
+    g.a, g.a_row, g.a_block, g.a_k = gates + p * width, width, N * width, 1
+    g.b_block, g.b_k, g.b_group = width * GROUP, GROUP, NU * width * GROUP
+    g.c_index, g.c_row, g.c_group, g.width = index + p, I, GROUP, GROUP
     g.start = &ZEROS[0]
-    while u < blocks and g.rows > 0:
-        g.groups = min(<Py_ssize_t>4, blocks - u)
-        g.last = min(<Py_ssize_t>GROUP, b.I - (u + g.groups - 1) * GROUP)
-        g.b = b.kernel + u * g.b_group
-        g.c = b.dx + u * GROUP
+    while u < groups and g.rows > 0:
+        g.groups = min(<Py_ssize_t>4, groups - u)
+        g.last = min(<Py_ssize_t>GROUP, I - (u + g.groups - 1) * GROUP)
+        g.b = kernel + u * g.b_group
+        g.c = dx + u * GROUP
         table.gemm(&g)
         u += g.groups
