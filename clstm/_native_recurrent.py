@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._kernels import _recurrent
+from ._kernels import _recurrent_backward, _recurrent_forward
 from ._native_backend import RAW_ROWS, _chunks, _share
 from ._native_cell import kernel_activation
 from ._reference_recurrent import Cell, Run
@@ -53,7 +53,7 @@ def forward(run: Run, state: tuple[Array, ...], keep: bool
         work = len(steps.index) * run.kernel.shape[1] * (len(run.kernel) + depth)
         threads, bounds = _share(len(h0), work, heads * depth, steps, norm=False)
         pack = len(steps.index) > RAW_ROWS or depth % 16 != 0
-        kept = _recurrent.forward(
+        kept = _recurrent_forward.forward(
             x.reshape(-1, x.shape[2]), run.kernel, run.recurrent_kernel, run.bias, mask,
             _phi(run.cell), run.cell.exponential, h, blocks, y.reshape(-1, heads * depth),
             steps.counts[0], steps.offsets, steps.index, bounds, threads, pack, keep)  # fmt: skip
@@ -82,7 +82,7 @@ def backward(saved: Saved, dy: Array | None, d_state: tuple[Array, ...], need_dx
         blocks = None if state0 is None else _blocks(packed[1:], heads)
         work = len(steps.index) * 2 * run.kernel.shape[1] * (len(run.kernel) + depth)
         threads, bounds = _share(len(h0), work, units, steps, norm=False)
-        _recurrent.backward(
+        _recurrent_backward.backward(
             kept, state0, x.reshape(-1, x.shape[2]), y.reshape(-1, units), h0, run.kernel,
             run.recurrent_kernel, mask, _phi(run.cell),
             None if dy is None else dy.reshape(-1, units), dh, blocks, steps.counts[0],
