@@ -25,7 +25,8 @@ and "gate" over the H units of each gate v, whose sum a_v has its peephole's ter
 
     a = x_t W + h_{t-1} U      z_v = LN(a_v + p_v c) gain_v + b_v      (no p_v in z_g)
 
-With `cell_norm`, m = o phi_c(LN(c_t) gain_c + shift_c); the state and the peepholes keep c_t.
+With `cell_norm`, m = o phi_c(LN(c_t) gain_c + shift_c); the state and the peepholes keep c_t, or,
+with `carry_cell_norm`, c_t itself becomes what is in the brackets.
 With `gradient_clip`, the gradient of every z is clipped on its way back.
 
 Peepholes p: Gers, Schraudolph & Schmidhuber 2002. Coupled gates (CIFG): Greff et al. 2015.
@@ -33,8 +34,8 @@ Projection (LSTMP) and its clip, cell clip: Sak, Senior & Beaufays 2014. Clip of
 gates' activations: ONNX's operator LSTM. Mask r of h, the same at all steps: Gal & Ghahramani 2016;
 r_g: Semeniuta, Severyn & Barth 2016; zoneout: Krueger et al. 2017 (arXiv 1606.01305); clip of the
 gradient: Graves 2013 (arXiv 1308.0850). Layer norm: Ba, Kiros & Hinton 2016 (arXiv
-1607.06450), whose LSTM, and haste's, is "joint" with `cell_norm`; "gate" is LiteRT's form, and
-that of the gates in TensorFlow's LayerNormBasicLSTMCell.
+1607.06450), whose LSTM, and haste's, is "joint" with `cell_norm`; "gate" is LiteRT's form, and,
+with `carry_cell_norm`, that of TensorFlow's LayerNormBasicLSTMCell.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import activations
-from ._arrays import check_shape, float_array, number
+from ._arrays import boolean, check_shape, float_array, number
 
 Array = np.ndarray
 
@@ -69,6 +70,7 @@ class Cell(NamedTuple):
     cell_norm: Array | None = None  # (2, H): gain_c, shift_c
     norm_epsilon: float = 1e-5
     gradient_clip: float | None = None
+    carry_cell_norm: bool = False
 
     @property
     def weights(self) -> dict[str, Array]:
@@ -98,6 +100,7 @@ def make_cell(
     preactivation_clip: float | None = None, projection: Any = None, projection_bias: Any = None,
     proj_clip: float | None = None, layer_norm: str | None = None, norm_gain: Any = None,
     cell_norm: Any = None, norm_epsilon: float = 1e-5, gradient_clip: float | None = None,
+    carry_cell_norm: bool = False,
 ) -> Cell:  # fmt: skip
     """The cell of `units` H with h of size `outputs`, P; P is H without a projection.
 
@@ -126,6 +129,8 @@ def make_cell(
     if cell_norm is not None:
         cell_norm = float_array("cell_norm", cell_norm, dtype)
         check_shape("cell_norm", cell_norm, (2, units))
+    if boolean("carry_cell_norm", carry_cell_norm) and cell_norm is None:
+        raise ValueError("carry_cell_norm: expected False without cell_norm, got True")
     phi = activations.get(activation)
     cell = Cell(
         phi,
@@ -143,6 +148,7 @@ def make_cell(
         cell_norm,
         PLAIN.norm_epsilon if layer_norm is None else float(norm_epsilon),
         _clip("gradient_clip", gradient_clip),
+        carry_cell_norm,
     )
     return PLAIN if all(a is b for a, b in zip(cell, PLAIN, strict=True)) else cell
 

@@ -21,7 +21,7 @@ def supports(cell: Cell, noise: Noise) -> bool:
     return cell is PLAIN or (
         (cell.proj_clip is None or noise.zoneout_h is None)
         and (cell.cell_norm is None or noise.zoneout_c is None)
-        and (cell.layer_norm != "gate" or cell.peephole is None)
+        and (cell.peephole is None or (cell.layer_norm != "gate" and not cell.carry_cell_norm))
         and all(kernel_activation(phi) is not None for phi in phis)
     )
 
@@ -72,7 +72,7 @@ def layer_norms(cell: Cell, bias: Array | None, batch: int, units: int, rows: in
         _in_blocks(cell.norm_gain.reshape(-1, 4, units)),
         _in_blocks(np.zeros((4, units)) if bias is None else bias.reshape(4, units)),
         None if cell.cell_norm is None else _in_blocks(cell.cell_norm[:, None]),
-        batch, units, rows, threads, cell.norm_epsilon)  # fmt: skip
+        cell.carry_cell_norm, batch, units, rows, threads, cell.norm_epsilon)  # fmt: skip
 
 
 def _in_blocks(array: Array) -> Array:

@@ -101,13 +101,13 @@ def step(cell: Cell, noise: Noise, zx: Array, zh: Array, bias: Array | None, c_p
     g = phi(_clip(zg, cell.preactivation_clip))
     c_raw = f * c_prev + i * (g if noise.candidate_mask is None else g * noise.candidate_mask)
     c_new = c_out = _clip(c_raw, cell.cell_clip)
-    c = _keep(noise.zoneout_c, c_prev, c_new)
-    zo = enters(3, c)
-    o = phi_r(_clip(zo, cell.preactivation_clip))
     c_norm = None
     if cell.cell_norm is not None:
         c_norm = _normalise(c_new, cell.norm_epsilon)
         c_out = c_norm.values * cell.cell_norm[0] + cell.cell_norm[1]
+    c = _keep(noise.zoneout_c, c_prev, c_out if cell.carry_cell_norm else c_new)
+    zo = enters(3, c)
+    o = phi_r(_clip(zo, cell.preactivation_clip))
     m = h_raw = o * cell.cell_activation.forward(c_out)
     if cell.projection is not None:
         h_raw = m @ cell.projection
@@ -155,13 +155,15 @@ def step_back(cell: Cell, s: Step, dh: Array, dc: Array, valid: Callable[[Array]
     dzo = gate(back_r, dm * a, zo, o)
     dao = summed(3, dzo)
     d_out = phi_c.backward(dm * o, s.c_out, a)
+    if cell.peephole is not None:
+        dc = dc + dao * cell.peephole[2]
+    dc_prev, dc_new = _kept(s.noise.zoneout_c, dc)
+    if cell.carry_cell_norm:
+        d_out, dc_new = d_out + dc_new, 0
     if cell.cell_norm is not None:
         d_out = valid(d_out)
         d_cell["cell_norm"] += [(d_out * s.c_norm.values).sum(axis=0), d_out.sum(axis=0)]
         d_out = _unnormalise(d_out * cell.cell_norm[0], s.c_norm)
-    if cell.peephole is not None:
-        dc = dc + dao * cell.peephole[2]
-    dc_prev, dc_new = _kept(s.noise.zoneout_c, dc)
     dc = _unclip(dc_new + d_out, s.c_raw, cell.cell_clip)
     r = s.noise.candidate_mask
     di, df = dc * g if r is None else dc * (g * r), dc * s.c_prev

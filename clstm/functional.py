@@ -107,7 +107,8 @@ def lstm(
                 initial h and recurrent_mask then have P features, recurrent_kernel is (P, 4H).
             layer_norm: "gate", with norm_gain (4, H) of the gates i f g o, or "joint", with
                 norm_gain (2, 4H) of x W and h U; cell_norm: (2, H) gain and shift of the
-                normalised c in the output; norm_epsilon: added to the variances (1e-5).
+                normalised c in the output, and with carry_cell_norm in the state too;
+                norm_epsilon: added to the variances (1e-5).
 
     Returns:
         y, (h, c): y (B, T, H), or (T, B, H), is 0 at skipped positions; h and c (B, H) are each

@@ -66,6 +66,14 @@ def norms(rng, units):
         "joint norm, with the cell's": {
             "layer_norm": "joint", "norm_gain": joint, "cell_norm": cell_norm,
         },
+        "norm carried": {
+            "layer_norm": "gate", "norm_gain": gate, "cell_norm": cell_norm,
+            "carry_cell_norm": True, "cell_clip": 0.9,
+        },
+        "norm carried, all of it": {
+            "layer_norm": "joint", "norm_gain": joint, "cell_norm": cell_norm, "cell_clip": 0.9,
+            "carry_cell_norm": True, "peephole": peephole, "projection": projection,
+        },
         "joint norm, all of it": {
             "layer_norm": "joint", "norm_gain": joint, "cell_norm": cell_norm,
             "peephole": peephole, "coupled_input_forget": True, "cell_clip": 0.8,
@@ -97,7 +105,7 @@ def noise(rng, name, batch, time, units, outputs):
 
 NAMES = list(options(np.random.default_rng(0)))
 FALL = ["any activation", "norm of gates, coupled", "norm of gates, all of it",
-        "noise and joint norm"]  # what the kernels leave to the specification
+        "noise and joint norm", "norm carried, all of it"]  # what the kernels leave to the specification
 NATIVE = [name for name in NAMES if name not in FALL]
 
 
@@ -314,6 +322,7 @@ def test_layer_norm_is_that_of_the_equations(name):
         ({"zoneout_c": np.zeros((B, H))}, r"zoneout_c: expected shape \(5, 6, 19\), got \(5, 19\)"),
         ({"candidate_mask": np.zeros((B, T, 1))}, r"candidate_mask: expected shape \(5, 6, 19\)"),
         ({"recurrent_mask": np.zeros((B, T, H))}, r"recurrent_mask: expected shape \(5, 19\)"),
+        ({"carry_cell_norm": True}, "carry_cell_norm: expected False without cell_norm, got True"),
         ({"norm_epsilon": 0}, "norm_epsilon: expected a finite number > 0, got 0"),
     ],
 )

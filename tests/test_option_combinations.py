@@ -45,6 +45,7 @@ def runs(draw):
         options |= {"layer_norm": norm, "norm_epsilon": 0.1, "norm_gain": gain}
         if draw(flag):
             options["cell_norm"] = array(2, H) + np.array([[1], [0]])
+            options["carry_cell_norm"] = draw(flag)
     P = P or H
     noise = {
         "recurrent_mask": rng.integers(0, 2, (B, P)) * 2.0,

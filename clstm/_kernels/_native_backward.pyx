@@ -73,17 +73,24 @@ cdef void output_back(const Back *b, const Share *own, clstm_step_back *step, Py
                       Py_ssize_t row, int thread) noexcept nogil:
     """Through the output of a normalised c: dz of o, and its share of dc."""
     cdef const Norms *n = b.norms
-    cdef Py_ssize_t p = b.offsets[s] + row, block = b.B * GROUP, u
-    norm_again(n, &n.cell, own, step.rows, p, <float*>b.cells + p * GROUP, b.N * GROUP,
-               n.c_out + row * GROUP, block)
+    cdef Py_ssize_t p = b.offsets[s] + row, block = b.B * GROUP, u, k
+    cdef const float *c_out
+    cdef float *d_out
+    if not n.carried:
+        norm_again(n, &n.cell, own, step.rows, p, <float*>b.cells + p * GROUP, b.N * GROUP,
+                   n.c_out + row * GROUP, block)
     for u in range(own.unit, own.unit_end):
         place_step(b, step, s, u, row)
-        native_kernels().lstm_output_backward(step, n.c_out + u * block + row * GROUP,
-                                              n.d_out + u * block + row * GROUP)
+        c_out = step.c if n.carried else n.c_out + u * block + row * GROUP
+        d_out = n.d_out + u * block + row * GROUP
+        native_kernels().lstm_output_backward(step, c_out, d_out)
+        if n.carried:
+            for k in range(step.rows * GROUP):
+                d_out[k] += step.dc[k]
     norm_sums_back(n, &n.cell, own, step.rows, p, n.d_out + row * GROUP, block)
     barrier_wait(&b.barriers[own.group], own.unit_groups)
     norm_apply_back(n, &n.cell, own, step.rows, p, n.d_out + row * GROUP, block,
-                    b.dc + row * GROUP, block, True, thread)
+                    b.dc + row * GROUP, block, not n.carried, thread)
 
 
 cdef void gates_back(const Back *b, const Share *own, Py_ssize_t rows, Py_ssize_t p,

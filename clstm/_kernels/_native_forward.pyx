@@ -152,6 +152,8 @@ cdef void steps_forward(const Run *r, int thread, int size) noexcept nogil:
     cdef Share own = share_of(r.row_groups, r.row_bounds, r.B, r.NU, thread, size)
     cdef Py_ssize_t HP = r.NU * GROUP, PP = up(r.P), s = r.begin, first, end, u, k, row, row_end, p
     cdef Py_ssize_t q  # the first row's place among those of this step, or those kept
+    cdef Py_ssize_t block
+    cdef float *c_out
     cdef clstm_step step
     if r.raw_kernel != NULL and s == 0:
         pack_share(r.raw_kernel, r.I, r.H, False, <float*>r.kernel.at, thread, size)
@@ -190,11 +192,15 @@ cdef void steps_forward(const Run *r, int thread, int size) noexcept nogil:
                 u = r.cells_rows * GROUP
                 norm_sums(r.norms, &r.norms.cell, &own, step.rows, r.cells + q * GROUP, u)
                 barrier_wait(&r.barriers[own.group], own.unit_groups)
-                norm_apply(r.norms, &r.norms.cell, &own, step.rows, q, r.cells + q * GROUP, u,
-                           r.norms.c_out + row * GROUP, r.B * GROUP, thread)
+                if r.norms.carried:
+                    c_out, block = r.cells + q * GROUP, u
+                else:
+                    c_out, block = r.norms.c_out + row * GROUP, r.B * GROUP
+                norm_apply(r.norms, &r.norms.cell, &own, step.rows, q, r.cells + q * GROUP, u, c_out,
+                           block, thread)
                 for u in range(own.unit, own.unit_end):
                     place_step(r, &step, s, first, u, row)
-                    table.lstm_output(&step, r.norms.c_out + (u * r.B + row) * GROUP)
+                    table.lstm_output(&step, c_out + u * block)
             if r.m != NULL:
                 barrier_wait(&r.barriers[own.group], own.unit_groups)
                 project_outputs(&r.projection, &own, r.m + q * HP, row, row_end, r.index + p, r.y,

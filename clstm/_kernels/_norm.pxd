@@ -18,6 +18,7 @@ cdef struct Norms:
     Py_ssize_t B, H, NU, rows  # rows: packed rows if they are kept, else B
     float epsilon
     Norm x, h, cell  # x W (joint only); h U, or the sums of the gates; c
+    bint carried  # c itself becomes what it is normalised to
     float *c_out  # [NU][B][16]: normalised c with gain and shift
     float *d_out  # its gradient
     float *scratch  # [threads][B][8]

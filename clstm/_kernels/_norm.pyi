@@ -10,6 +10,7 @@ class LayerNorms:
         gains: Floats,
         bias: Floats,
         cell_norm: Floats | None,
+        carried: bool,
         B: int,
         H: int,
         rows: int,

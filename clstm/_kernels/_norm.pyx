@@ -17,17 +17,18 @@ cdef class LayerNorms:
     """The normalisations of one run, and what a backward run needs of them.
 
     kind: "gate" or "joint"; gains ([2,] NU, 4, 16): of the gates, or of x W and h U; bias (NU, 4,
-    16); cell_norm (2, NU, 1, 16) or None: gain and shift; B; units H; rows: packed rows that are
-    kept, or B; threads; epsilon.
+    16); cell_norm (2, NU, 1, 16) or None: gain and shift; carried: c itself becomes what it is
+    normalised to; B; units H; rows: packed rows that are kept, or B; threads; epsilon.
     """
 
     def __init__(self, str kind, const float[:, :, :, ::1] gains, const float[:, :, ::1] bias,
-                 const float[:, :, :, ::1] cell_norm, Py_ssize_t B, Py_ssize_t H, Py_ssize_t rows,
-                 int threads, float epsilon):
+                 const float[:, :, :, ::1] cell_norm, bint carried, Py_ssize_t B, Py_ssize_t H,
+                 Py_ssize_t rows, int threads, float epsilon):
         cdef Norms *n = &self.norms
         cdef bint joint = kind == "joint", of_cell = cell_norm is not None
         memset(n, 0, sizeof(Norms))
         n.B, n.H, n.NU, n.rows, n.epsilon = B, H, up(H) // GROUP, rows, epsilon
+        n.carried = carried
         self.arrays = (gains, bias, cell_norm)
         n.h.gain = &gains[joint, 0, 0, 0]
         if joint:
