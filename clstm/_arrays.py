@@ -77,6 +77,21 @@ def flags(name: str, value: Any, batch: int, time: int) -> np.ndarray:
     return as_booleans
 
 
+def reset_array(resets: Any, batch: int, time: int, reverse: bool) -> np.ndarray | None:
+    """Where the state becomes 0 before the step (B, T), from where sequences begin.
+
+    A run in reverse enters a sequence from its end, at the position before the next one begins.
+    """
+    if resets is None:
+        return None
+    begins = flags("resets", resets, batch, time)
+    if not reverse:
+        return begins
+    enters = np.zeros_like(begins)
+    enters[:, :-1] = begins[:, 1:]
+    return enters
+
+
 def mask_array(mask: Any, lengths: Any, batch: int, time: int) -> np.ndarray | None:
     """The valid positions (B, T) that `mask` or `lengths` describe; None if both are None."""
     if lengths is None:

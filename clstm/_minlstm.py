@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _native_minlstm, _reference_minlstm, config
-from ._arrays import FLOATS, check_shape, flags, float_array, mask_array, numbers
+from ._arrays import FLOATS, check_shape, float_array, mask_array, numbers, reset_array
 from ._kernels import _dispatch
 from ._run import Array, state_array
 
@@ -65,8 +65,7 @@ def _run(
         raise ValueError(f"x: expected at least one time step, got shape {x.shape}")
     h = _state("initial_state", initial_state, batch, units, dtype)
     mask = mask_array(mask, lengths, batch, time)
-    if resets is not None:
-        resets = flags("resets", resets, batch, time)
+    resets = reset_array(resets, batch, time, reverse)
     module = _backend(backend, dtype)
     y, h, saved = module.minlstm_forward(x, kernel, bias, h, mask=mask, resets=resets,
                                          reverse=bool(reverse), time_major=bool(time_major),
@@ -92,7 +91,8 @@ def minlstm(
         initial_state: (h,), h (B, H), or None for zeros.
         lengths: (B,) integers in 0..T: positions past a row's length are not computed.
         mask: (B, T) booleans instead of lengths: False positions are skipped, in any pattern.
-        resets: (B, T) booleans: at True positions h becomes 0 before the step.
+        resets: (B, T) booleans: at True positions a new sequence begins, with an h of 0; a run
+            in reverse enters the sequence before it with that.
         reverse: visit every row's valid positions from the last to the first; y stays aligned
             with x.
         backend: "native", "blas", "numpy", "auto", or None for the one in `clstm.config`. Native

@@ -31,7 +31,7 @@ from ._steps import Steps, plan, rows, shared_rows, unrows
 Array = np.ndarray
 
 GRAIN = 1 << 18  # multiplications of a call that make another thread worth waking
-STEP_GRAIN = 1 << 13  # and of a step, if threads wait for each other at its end
+STEP_GRAIN = 1 << 14  # and of a step, if threads wait for each other at its end
 ROWS_UNITS = 128  # units up to which teams are divided by rows
 CHUNK = 512  # packed rows that are one chain in the sums of the weights' gradients
 RAW_ROWS = 16  # so few packed rows do not pay for packing the weights
@@ -164,7 +164,9 @@ def _forward(run: Saved, steps: Steps, h: Array, c: Array, panels: Any, keep: bo
     work = len(steps.index) * 4 * units * (features + outputs)
     threads, bounds = _share(len(h), work, units, steps, run.cell.layer_norm is not None)
     kept_rows = len(steps.index) if keep else len(h)
-    norms = layer_norms(run.cell, run.bias, len(h), units, kept_rows, threads)
+    norms = None
+    if len(steps.index):
+        norms = layer_norms(run.cell, run.bias, len(h), units, kept_rows, threads)
     kept = _native_forward.forward(
         run.x.reshape(-1, features), run.kernel, run.recurrent_kernel,
         None if norms else run.bias, panels, h, c, run.recurrent_mask, run.options, norms,
@@ -184,7 +186,7 @@ def lstm_gates(saved: Saved) -> tuple[Array, Array]:
     gates = np.zeros((*positions, 4, units), np.float32)
     values, _ = saved.kept
     if values is None:
-        return cells, gates.reshape(*positions, -1)
+        return cells, gates.reshape(*positions, 4 * units)
     end = blocks * count * 64
     kept = values[:end].reshape(blocks, count, 4, 16).transpose(1, 2, 0, 3)
     gates.reshape(-1, 4, units)[saved.steps.index] = kept.reshape(count, 4, -1)[..., :units]

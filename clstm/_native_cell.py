@@ -85,9 +85,10 @@ def _in_blocks(array: Array) -> Array:
 
 
 def _add_blocks(target: Array, blocks: Array) -> None:
-    """Add what `_in_blocks` would have made."""
-    wide = np.swapaxes(blocks, -3, -2).reshape(*blocks.shape[:-3], blocks.shape[-2], -1)
-    target += wide[..., : target.shape[-1]]
+    """Add what `_in_blocks` would have made; takes no memory."""
+    for u in range(blocks.shape[-3]):
+        part = target[..., 16 * u : 16 * u + 16]
+        part += blocks[..., u, :, : part.shape[-1]]
 
 
 def widened(array: Array) -> Array:

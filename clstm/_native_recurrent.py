@@ -60,7 +60,7 @@ def forward(run: Run, state: tuple[Array, ...], keep: bool
         last = _last(steps)
         packed[0][: len(last)] = y.reshape(-1, heads * depth)[last]
         if blocks is not None:
-            packed[1:] = _unblocked(blocks, heads, depth)
+            _unblock(blocks, packed[1:], heads)
     state = tuple(unrows(a, steps, out, steps.last)
                   for a, out in zip(packed, finals, strict=True))  # fmt: skip
     return y, state, Saved(run, y, steps, h0, state0, mask, kept) if keep else None
@@ -89,9 +89,9 @@ def backward(saved: Saved, dy: Array | None, d_state: tuple[Array, ...], need_dx
             steps.offsets, steps.index, _chunks(steps), bounds, threads, *grads[:2],
             None if run.bias is None else grads[2],
             None if dx is None else dx.reshape(-1, x.shape[2]))  # fmt: skip
-        packed[0] = _narrowed(dh, heads, depth)
+        _narrow(dh, packed[0], heads)  # takes no memory: what is kept is used up
         if blocks is not None:
-            packed[1:] = _unblocked(blocks, heads, depth)
+            _unblock(blocks, packed[1:], heads)
     return dx, grads, tuple(unrows(a, steps, out, steps.first)
                             for a, out in zip(packed, finals, strict=True))  # fmt: skip
 
@@ -116,11 +116,11 @@ def _widened(array: Array, heads: int) -> Array:
     return wide.reshape(batch, wide.shape[1] * wide.shape[2])
 
 
-def _narrowed(wide: Array, heads: int, depth: int) -> Array:
+def _narrow(wide: Array, out: Array, heads: int) -> None:
     """(B, HP) to (B, H)"""
     batch, columns = wide.shape
-    parts = wide.reshape(batch, heads, columns // heads)[:, :, :depth]
-    return parts.reshape(batch, heads * depth)
+    parts = out.reshape(batch, heads, -1)
+    parts[...] = wide.reshape(batch, heads, columns // heads)[:, :, : parts.shape[2]]
 
 
 def _blocks(arrays: list[Array], heads: int) -> Array:
@@ -131,8 +131,12 @@ def _blocks(arrays: list[Array], heads: int) -> Array:
     return parts.reshape(columns // 16, batch, n * 16)
 
 
-def _unblocked(blocks: Array, heads: int, depth: int) -> list[Array]:
+def _unblock(blocks: Array, out: list[Array], heads: int) -> None:
     """(NU, B, 16 n) to n arrays (B, H)"""
     count, batch, width = blocks.shape
-    wide = blocks.reshape(count, batch, width // 16, 16).transpose(2, 1, 0, 3)
-    return [_narrowed(a.reshape(batch, count * 16), heads, depth) for a in wide]
+    by_head = blocks.reshape(heads, count // heads, batch, width // 16, 16)
+    for n, array in enumerate(out):
+        parts = array.reshape(batch, heads, -1)
+        for k in range(count // heads):
+            part = parts[:, :, 16 * k : 16 * k + 16]
+            part[...] = by_head[:, k, :, n, : part.shape[2]].transpose(1, 0, 2)

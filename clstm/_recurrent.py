@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _native_backend, _native_recurrent, _reference_recurrent
-from ._arrays import FLOATS, check_shape, flags, float_array, mask_array, numbers
+from ._arrays import FLOATS, check_shape, float_array, mask_array, numbers, reset_array
 from ._reference_recurrent import Cell, Run
 from ._run import backend_module, state_array
 
@@ -86,9 +86,8 @@ def forward(
     if cell.name == "slstm" and (bad := state[2][state[2] < 0]).size:
         raise ValueError(f"initial_state[2]: expected n of at least 0, got {bad[0]}")
     mask = mask_array(options.mask, options.lengths, batch, time)
-    resets, recurrent_mask = options.resets, options.recurrent_mask
-    if resets is not None:
-        resets = flags("resets", resets, batch, time)
+    recurrent_mask = options.recurrent_mask
+    resets = reset_array(options.resets, batch, time, options.reverse)
     if recurrent_mask is not None:
         recurrent_mask = state_array("recurrent_mask", recurrent_mask, batch, units, dtype)
     run = Run(cell, x, kernel, recurrent_kernel, bias, recurrent_mask, mask, resets,

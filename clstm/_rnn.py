@@ -34,7 +34,8 @@ def rnn(
         initial_state: (h,), h (B, H) or None for zeros.
         lengths: (B,) integers in 0..T: positions past a row's length are not computed.
         mask: (B, T) booleans instead of lengths: False positions are skipped, in any pattern.
-        resets: (B, T) booleans: at True positions the state becomes 0 before the step.
+        resets: (B, T) booleans: at True positions a new sequence begins, with a state of 0;
+            a run in reverse enters the sequence before it with that.
         reverse: visit every row's valid positions from the last to the first; y stays aligned
             with x.
         recurrent_mask: (B, H) factors of h_{t-1} inside the product: recurrent dropout

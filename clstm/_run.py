@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _native_backend, _reference, config
-from ._arrays import FLOATS, check_shape, flags, float_array, mask_array, number, numbers
+from ._arrays import FLOATS, check_shape, float_array, mask_array, number, numbers, reset_array
 from ._cell import NO_NOISE, PLAIN, Cell, Noise, make_cell
 from ._kernels import _dispatch
 from ._kernels._packed import PackedWeights
@@ -55,7 +55,8 @@ def prepare(kernel: Any, recurrent_kernel: Any, bias: Any, options: dict[str, An
         return weights, PLAIN
     known = make_cell.__kwdefaults__
     if unknown := options.keys() - known.keys():
-        raise TypeError(f"{sorted(unknown)[0]}: expected one of {', '.join(known)}")
+        raise TypeError(f"{sorted(unknown)[0]}: not an argument; options of the cell are "
+                        f"{', '.join(known)}")  # fmt: skip
     outputs, columns = weights.recurrent_kernel.shape
     return weights, make_cell(columns // 4, outputs, weights.kernel.dtype, **options)
 
@@ -138,8 +139,7 @@ def run(
     h0 = state_array("initial_state[0]", h0, batch, outputs, dtype)
     c0 = state_array("initial_state[1]", c0, batch, columns // 4, dtype)
     mask = mask_array(mask, lengths, batch, time)
-    if resets is not None:
-        resets = flags("resets", resets, batch, time)
+    resets = reset_array(resets, batch, time, reverse)
     if noise is not NO_NOISE:
         noise = _check_noise(noise, x.shape[:2], batch, outputs, columns // 4, dtype)
     module = backend_module(backend, dtype, cell, noise)

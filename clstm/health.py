@@ -185,7 +185,7 @@ def _watched(model: Model, runs: list[_Run]) -> Executor:
                 _watch(part, part.name if part is layer else f"{layer.name}/{part.name}", runs)
                 found = True
     if not found:
-        raise ValueError("model: expected at least one LSTM, got none")
+        raise ValueError("model: expected at least one LSTM with cell='lstm', got none")
     return Executor(model.inputs, nodes, model.outputs)
 
 
@@ -199,9 +199,10 @@ def _watch(layer: LSTM, name: str, runs: list[_Run]) -> None:
                    zeros.copy())  # fmt: skip
         runs.append(new)
         backward = functools.partial(_reference.lstm_backward, record=new.record)
-        tape.backend = SimpleNamespace(lstm_backward=backward)
+        tape.backend = SimpleNamespace(lstm_backward=backward, lstm_gates=_reference.lstm_gates)
 
     layer.options = {**layer.options, "backend": "numpy"}
+    layer.__dict__["memory_budget"] = None  # which that backend does not keep to
     layer.on_tape = record
 
 

@@ -163,7 +163,8 @@ def test_masks_and_resets_make_rows_of_their_own(backend, reverse):
     assert not y[~mask].any() and not dx[~mask].any()
     for b in range(B):
         times = np.arange(T)[:: -1 if reverse else 1]
-        cuts = [0, *np.flatnonzero(resets[b, times]), T]
+        begins = np.flatnonzero(resets[b])
+        cuts = [0, *((T - begins[::-1])[begins[::-1] > 0] if reverse else begins), T]
         for k, (begin, end) in enumerate(itertools.pairwise(cuts)):
             piece = times[begin:end][mask[b, times[begin:end]]]
             state = h0[b : b + 1] if k == 0 else np.zeros((1, 19), "f4")

@@ -205,7 +205,7 @@ def test_masks_and_resets_are_pieces_run_alone(dtype, reverse):
     for b in range(B):
         state = (h0[b : b + 1],)
         for t in range(T)[:: -1 if reverse else 1]:
-            if resets[b, t]:
+            if (resets[b, t + 1] if t + 1 < T else False) if reverse else resets[b, t]:
                 state = None
             if mask[b, t]:
                 piece, state = F.rnn(x[b : b + 1, t : t + 1], *weights, initial_state=state)

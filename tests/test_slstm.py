@@ -304,7 +304,7 @@ def test_masks_and_resets_are_pieces_run_alone(dtype, reverse):
     for b in range(B):
         state = tuple(a[b : b + 1] for a in start)
         for t in range(T)[:: -1 if reverse else 1]:
-            if resets[b, t]:
+            if (resets[b, t + 1] if t + 1 < T else False) if reverse else resets[b, t]:
                 state = (np.zeros((1, H), dtype),) * 4
             if mask[b, t]:
                 piece, state = F.slstm(x[b : b + 1, t : t + 1], *weights, initial_state=state)
@@ -368,3 +368,25 @@ def test_bad_gradients_are_refused_and_the_tape_is_used_once():
     F.slstm_backward(tape, y)
     with pytest.raises(ValueError, match="tape: expected one that no slstm_backward has used"):
         F.slstm_backward(tape, y)
+
+
+@pytest.mark.parametrize("cell", ["slstm", "rnn"])
+def test_ragged_rows_on_many_threads_without_a_tape(cell):
+    """Row groups are in different stretches at a time, of different numbers of rows."""
+    rng = np.random.default_rng(3)
+    B, T, I, H = 64, 400, 16, 64
+    gates = 4 if cell == "slstm" else 1
+    x, lengths = rng.normal(size=(B, T, I)).astype(np.float32), rng.integers(10, T + 1, B)
+    kernel = (rng.normal(size=(I, gates * H)) * 0.3).astype(np.float32)
+    recurrent = (rng.normal(size=(H, gates * H)) * 0.2).astype(np.float32)
+    run = F.slstm if cell == "slstm" else F.rnn
+    before, seen = config.get_num_threads(), []
+    try:
+        for threads in (1, 2, 2, 3, 5, 5):
+            config.set_num_threads(threads)
+            y, _ = run(x, kernel, recurrent[None] if cell == "slstm" else recurrent,
+                       lengths=lengths)  # fmt: skip
+            seen.append(y.tobytes())
+    finally:
+        config.set_num_threads(before)
+    assert all(other == seen[0] for other in seen[1:])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import clstm
-from clstm import LSTM, Dense, Embedding, Sequential
+from clstm import LSTM, Dense, Embedding, Input, Sequential
 
 
 def model(**options):
@@ -95,9 +95,21 @@ def test_wrong_uses():
         stream.state = [(np.zeros((3, 20)), np.zeros((3, 20))), (np.zeros((3, 8)),)]
     with pytest.raises(ValueError, match="batch_size: expected at least 1"):
         model().stream(0)
-    with pytest.raises(ValueError, match="expected layers that read step by step, got Bidir"):
+    with pytest.raises(ValueError, match="read step by step, without masks, got Bidir"):
         Sequential([clstm.Bidirectional(LSTM(3), input_shape=(None, 2))]).stream()
     with pytest.raises(ValueError, match="expected at least one LSTM"):
         Sequential([Dense(3, input_shape=(2,))]).stream()
     with pytest.raises(ValueError, match="expected a built one"):
         Sequential([LSTM(3)]).stream()
+
+
+def test_an_embedding_that_masks_is_refused():
+    masked = Sequential([Input((None,)), Embedding(5, 3, mask_zero=True), LSTM(3)])
+    with pytest.raises(ValueError, match="without masks, got Embedding"):
+        masked.stream(2)
+
+
+@pytest.mark.parametrize("rows", [[3], [-1], [0.5], [True, False]])
+def test_rows_to_reset_are_checked(rows):
+    with pytest.raises(ValueError, match="rows: expected"):
+        model().stream(3).reset(rows)

@@ -35,11 +35,11 @@ cdef class CellOptions:
         self.arrays = (peephole, candidate_mask, zoneout_h, zoneout_c)
         if peephole is not None:
             o.peephole, o.peephole_gate = &peephole[0, 0], peephole.shape[1]
-        if candidate_mask is not None:
+        if candidate_mask is not None and candidate_mask.shape[0]:
             o.candidate_mask, o.candidate_row = &candidate_mask[0, 0], row_of(candidate_mask)
-        if zoneout_h is not None:
+        if zoneout_h is not None and zoneout_h.shape[0]:
             o.zoneout_h, o.zoneout_h_row = &zoneout_h[0, 0], row_of(zoneout_h)
-        if zoneout_c is not None:
+        if zoneout_c is not None and zoneout_c.shape[0]:
             o.zoneout_c, o.zoneout_c_row = &zoneout_c[0, 0], row_of(zoneout_c)
 
 

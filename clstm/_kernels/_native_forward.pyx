@@ -196,8 +196,8 @@ cdef void steps_forward(const Run *r, int thread, int size) noexcept nogil:
                     c_out, block = r.cells + q * GROUP, u
                 else:
                     c_out, block = r.norms.c_out + row * GROUP, r.B * GROUP
-                norm_apply(r.norms, &r.norms.cell, &own, step.rows, q, r.cells + q * GROUP, u, c_out,
-                           block, thread)
+                norm_apply(r.norms, &r.norms.cell, &own, step.rows, q, r.cells + q * GROUP, u,
+                           c_out, block, thread)
                 for u in range(own.unit, own.unit_end):
                     place_step(r, &step, s, first, u, row)
                     table.lstm_output(&step, c_out + u * block)

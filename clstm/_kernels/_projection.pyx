@@ -3,6 +3,7 @@
 A thread has its own groups of 16 columns of h, in all steps.
 """
 
+from libc.math cimport INFINITY
 from libc.string cimport memset
 
 from ._cell cimport CellOptions
@@ -35,8 +36,10 @@ cdef class OutputProjection:
         p.panels, p.bias = &panels[0], &wide[0]
 
     cdef int transpose(self) except -1:
-        """Make what a backward run needs."""
+        """Make what a backward run needs, once."""
         cdef Projection *p = &self.parts
+        if p.transposed != NULL:
+            return 0
         cdef const float[:, ::1] projection = self.projection
         cdef float[::1] panels = aligned_array(floats(up(p.H), p.P))
         native_kernels().pack(p.P, p.H, &projection[0, 0], 1, p.P, &panels[0], GROUP,
@@ -74,8 +77,12 @@ cdef void project_outputs(const Projection *p, const Share *own, const float *m,
         u += g.groups
     for n in range(row, row_end):
         place = y + index[n - row] * p.P
-        for j in range(first * GROUP, min(p.P, last * GROUP)):
-            place[j] = max(-p.clip, min(p.clip, place[j]))
+        if p.clip < INFINITY:
+            for j in range(first * GROUP, min(p.P, last * GROUP)):
+                if place[j] > p.clip:  # NaN stays
+                    place[j] = p.clip
+                elif place[j] < -p.clip:
+                    place[j] = -p.clip
         if p.zoneout != NULL:
             for j in range(first * GROUP, min(p.P, last * GROUP)):
                 share = p.zoneout[index[n - row] * p.zoneout_row + j]
@@ -103,7 +110,7 @@ cdef void outputs_back(const Projection *p, const Share *own, const float *dh, f
                 share = p.zoneout[place * p.zoneout_row + j]
                 dh_kept[n * PP + j] = share * total
                 total = (1 - share) * total
-            elif not -p.clip < y[place * p.P + j] < p.clip:  # it was cut
+            elif p.clip < INFINITY and not -p.clip < y[place * p.P + j] < p.clip:  # it was cut
                 total = 0
             d[(n - row) * PP + j] = total
 

@@ -63,11 +63,18 @@ cdef struct Forward:
     Py_ssize_t stretch
 
 
+cdef Py_ssize_t place(const Forward *r, Py_ssize_t s, Py_ssize_t first,
+                      Py_ssize_t row) noexcept nogil:
+    """Of a row's gates in step s; `first`: of the stretch. A row group keeps to its own rows."""
+    return r.shape.offsets[s] + row if r.keep else (s - first) * r.shape.B + row
+
+
 cdef void project(const Forward *r, const Share *own, Py_ssize_t first,
                   Py_ssize_t end) noexcept nogil:
     """gates = bias + x W for steps first .. end - 1 of a stretch."""
     cdef const Shape *o = &r.shape
-    cdef Py_ssize_t base = 0 if r.keep else o.offsets[first], s = first, row, p, u
+    cdef Py_ssize_t s = first, row, p, q, u
+    cdef bint together = o.row_groups == 1 and (r.keep or o.counts[end - 1] == o.B)
     cdef clstm_gemm g
     memset(&g, 0, sizeof(g))
     g.blocks, g.depth, g.a, g.a_row, g.a_k = 1, o.I, r.x, o.I, 1
@@ -78,7 +85,8 @@ cdef void project(const Forward *r, const Share *own, Py_ssize_t first,
         row = min(own.row, o.counts[s])
         p = o.offsets[s] + row
         g.rows = min(own.row_end, o.counts[s]) - row
-        if o.row_groups == 1:
+        q = place(r, s, first, row)
+        if together:
             g.rows = o.offsets[end] - p
         g.a_index = o.index + p
         u = own.unit
@@ -86,10 +94,10 @@ cdef void project(const Forward *r, const Share *own, Py_ssize_t first,
             g.groups = max(o.G, side_by_side(o, u, own.unit_end))
             g.b = block_of(o, &r.kernel, u)
             g.start = r.bias + u * g.c_row
-            g.c = r.gates + (u * r.gates_rows + p - base) * g.c_row
+            g.c = r.gates + (u * r.gates_rows + q) * g.c_row
             native_kernels().gemm(&g)
             u += side_by_side(o, u, own.unit_end)
-        if o.row_groups == 1:
+        if together:
             break
         s += 1
 
@@ -98,7 +106,7 @@ cdef void steps_forward(const Forward *r, int thread, int size) noexcept nogil:
     cdef const Shape *o = &r.shape
     cdef const clstm_kernels *table = native_kernels()
     cdef Share own = share_of(o.row_groups, o.row_bounds, o.B, o.NU, thread, size)
-    cdef Py_ssize_t s = r.begin, base, end, u, last, row, p
+    cdef Py_ssize_t s = r.begin, first, end, u, last, row, p, q
     cdef clstm_recurrent_step step
     cdef clstm_gemm g
     memset(&step, 0, sizeof(step))
@@ -111,11 +119,11 @@ cdef void steps_forward(const Forward *r, int thread, int size) noexcept nogil:
     g.width = g.last = GROUP
     while s < r.end:
         end = min(s + r.stretch, r.end)
-        base = 0 if r.keep else o.offsets[s]
+        first = s
         project(r, &own, s, end)
         while s < end:
             row = min(own.row, o.counts[s])
-            p = o.offsets[s] + row
+            p, q = o.offsets[s] + row, place(r, s, first, row)
             step.rows = g.rows = min(own.row_end, o.counts[s]) - row
             step.y_index = o.index + p
             u = own.unit
@@ -124,11 +132,11 @@ cdef void steps_forward(const Forward *r, int thread, int size) noexcept nogil:
                 g.groups = max(o.G, last - u)
                 g.a = r.h + ((s & 1) * o.B + row) * o.HP + u // o.blocks * o.blocks * GROUP
                 g.b = block_of(o, &r.recurrent, u)
-                g.c = r.gates + (u * r.gates_rows + p - base) * g.c_row
+                g.c = r.gates + (u * r.gates_rows + q) * g.c_row
                 table.gemm(&g)
                 while u < last:
                     step.units = units_of(o, u)
-                    step.gates = r.gates + (u * r.gates_rows + p - base) * g.c_row
+                    step.gates = r.gates + (u * r.gates_rows + q) * g.c_row
                     step.h_next = r.h + ((~s & 1) * o.B + row) * o.HP + u * GROUP
                     step.y = r.y + u // o.blocks * o.D + u % o.blocks * GROUP
                     if o.recurrent_mask != NULL:

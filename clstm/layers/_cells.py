@@ -62,6 +62,10 @@ def check(layer: LSTM, defaults: dict[str, Any]) -> None:
     if layer.cell == "slstm" and layer.recurrent_activation not in ("sigmoid", "exponential"):
         raise ValueError(f"recurrent_activation: expected 'sigmoid' or 'exponential' with "
                          f"cell='slstm', got {layer.recurrent_activation!r}")  # fmt: skip
+    initializer = layer.bias_initializer
+    if layer.cell in ("minlstm", "rnn") and getattr(initializer, "sets_forget_gate", False):
+        raise ValueError(f"bias_initializer: expected one for other gates than i f g o with "
+                         f"cell={layer.cell!r}, got {type(initializer).__name__}")  # fmt: skip
     for units in layer.sizes:
         if units % layer.num_heads:
             raise ValueError(f"num_heads: expected a divisor of the {units} units, "

@@ -64,14 +64,16 @@ class LSTM(Stack):
         cell: "lstm"; or "slstm", whose exponential gates need a normaliser n and a scale m in the
             state, and whose recurrent_activation, "sigmoid" or "exponential", is that of the forget
             gate; or "minlstm", whose gates do not see h; or "rnn", with `activation` alone. The
-            state is h c, h c n m, h, h. An argument that a cell does not have must be the default.
+            state is h c, h c n m, h, h. An argument that a cell does not have must be the default,
+            recurrent_initializer apart.
         num_heads: of an slstm: heads whose h do not see each other.
         return_sequences: give y (B, T, H) of all steps, not h (B, H) of the last.
         return_state: give [outputs, h, c].
         return_cells, return_gates: give also c (B, T, H) of all steps, and i f g o (B, T, 4H) after
             their activations, 0 at skipped steps. No gradient flows through them.
-        learn_initial_state: begin with learned h and c where none are given.
-        num_layers: LSTMs on top of each other, each with all options that are not of the whole.
+        learn_initial_state: begin with learned h and c where none are given; resets set them to 0.
+        num_layers: LSTMs on top of each other, each with all options that are not of the whole; by
+            default as many as `units` has sizes.
         residual: each layer from the second on adds its input to its output (of one size).
         layer_dropout: share, dropped in training, of what a layer reads from the one below; what
             residual adds is not dropped.
@@ -136,7 +138,7 @@ class LSTM(Stack):
         return_cells: bool = False,
         return_gates: bool = False,
         learn_initial_state: bool = False,
-        num_layers: int = 1,
+        num_layers: int | None = None,
         residual: bool = False,
         layer_dropout: float = 0.0,
         cell: str = "lstm",
@@ -147,6 +149,8 @@ class LSTM(Stack):
         if not isinstance(cell, str) or cell not in CELLS:
             raise ValueError(f"cell: expected one of {', '.join(CELLS)}, got {cell!r}")
         self.cell = cell
+        if num_layers is None:
+            num_layers = len(units) if isinstance(units, (list, tuple)) and units else 1
         self.num_layers = positive("num_layers", num_layers)
         self.sizes = _sizes(units, self.num_layers)
         self.units = self.sizes if isinstance(units, (list, tuple)) else self.sizes[0]

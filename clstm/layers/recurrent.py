@@ -26,8 +26,8 @@ class Recurrent(Layer):
         Args:
             inputs: (B, T, I), or a list of it and of the initial states.
             mask: (B, T) booleans; lengths: (B,) integers: which steps are valid.
-            resets: (B, T) booleans, beside arrays alone: at True positions the state becomes 0
-                before the step.
+            resets: (B, T) booleans, beside arrays alone: at True positions a new sequence begins,
+                with a state of 0, in either direction of reading.
             initial_state: a pair (h, c) of arrays (B, H); a bidirectional layer takes h, c, h, c,
                 others the arrays that their `state_names` say.
         """

@@ -50,12 +50,12 @@ class Stream:
                 for k, single in enumerate(layer.stack):
                     self._parts.append(_Cell(_single.handle(single), layer.residual and k > 0))
                     self._initial.append(_single.initial_state(single, batch_size))
-            elif isinstance(layer, _STEPWISE):
+            elif isinstance(layer, _STEPWISE) and not getattr(layer, "mask_zero", False):
                 self._parts.append(copy.deepcopy(layer))
             else:
                 raise ValueError(
-                    f"model: expected layers that read step by step, got {type(layer).__name__} "
-                    f"{layer.name!r}"
+                    f"model: expected layers that read step by step, without masks, got "
+                    f"{type(layer).__name__} {layer.name!r}"
                 )
         if not self._initial:
             raise ValueError("model: expected at least one LSTM, got none")
@@ -78,9 +78,9 @@ class Stream:
         return y[:, 0]
 
     def reset(self, rows: Any = None) -> None:
-        """Let all rows, or those of `rows`, an index, begin a new sequence: set their state to the
-        initial one."""
-        select = slice(None) if rows is None else rows
+        """Let all rows, or those of `rows`, numbers or (B,) booleans, begin a new sequence: set
+        their state to the initial one."""
+        select = slice(None) if rows is None else _index(rows, self.batch_size)
         states = self.state
         for state, initial in zip(states, self._initial, strict=True):
             for array, start in zip(state, initial, strict=True):
@@ -117,3 +117,15 @@ def _reads_on(layer: LSTM) -> bool:
     """Whether it reads forwards and has one output."""
     several = layer.return_state or layer.return_cells or layer.return_gates
     return not (layer.go_backwards or several)
+
+
+def _index(rows: Any, batch_size: int) -> Array:
+    """Rows, as numbers in 0 .. B - 1 or as (B,) booleans; ValueError for others."""
+    index = np.atleast_1d(numbers("rows", rows))
+    if index.dtype == bool:
+        check_shape("rows", index, (batch_size,))
+        return index
+    if index.size and (index.dtype.kind not in "iu" or index.min() < 0
+                       or index.max() >= batch_size):  # fmt: skip
+        raise ValueError(f"rows: expected integers in 0 .. {batch_size - 1}, got {rows!r}")
+    return index.astype(np.intp)

@@ -176,8 +176,11 @@ def test_pack_and_directions(x):
     model = Sequential([LSTM(6, cell="rnn"), Dense(1)])
     model.predict(x)
     model.compile("sgd", "mse")
-    with pytest.raises(ValueError, match="expected at least one LSTM, got none"):
+    with pytest.raises(ValueError, match="expected at least one LSTM with cell='lstm', got none"):
         clstm.gradient_health(model, x, x[:, 0, :1])
+    for cell in ("rnn", "minlstm"):
+        with pytest.raises(ValueError, match="bias_initializer: expected one for other gates"):
+            LSTM(6, cell=cell, bias_initializer=clstm.initializers.Chrono(9))
     with pytest.raises(ValueError, match="cell: expected 'lstm' for pack, got 'rnn'"):
         LSTM(6, cell="rnn").pack()
     with pytest.raises(ValueError, match=r"backward_layer: .*cell"):

@@ -230,7 +230,7 @@ def test_symbols(x):
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: LSTM([3, 4]), ValueError, r"units: .*each of 1 layers, got \[3, 4\]"),
+        (lambda: LSTM([3, 4], num_layers=1), ValueError, r"each of 1 layers, got \[3, 4\]"),
         (lambda: LSTM([3, 4.0], num_layers=2), TypeError, r"units\[1\]: expected an int"),
         (lambda: LSTM(3, num_layers=10**9), ValueError, "num_layers: expected at most 1000"),
         (lambda: LSTM(3, num_layers=0), ValueError, "num_layers: expected at least 1"),
@@ -253,3 +253,8 @@ def test_symbols(x):
 def test_wrong_uses(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_a_list_of_units_says_how_many_layers():
+    assert LSTM([3, 4]).num_layers == 2
+    assert LSTM.from_config(LSTM([3, 4]).get_config()).sizes == [3, 4]

@@ -33,7 +33,8 @@ def test_the_equations_hold(rng, backend, time_major, reverse, resets, mask):
     i, f, g, o = np.split(gates, 4, axis=-1)
     np.testing.assert_allclose(y, o * np.tanh(cells), atol=1e-6)
     for t in range(4)[:: -1 if reverse else 1]:
-        c = np.where(False if resets is None else resets[:, t, None], 0, c)
+        if resets is not None and (t < 3 or not reverse):
+            c = np.where(resets[:, t + reverse, None], 0, c)
         valid = np.ones((3, 1), bool) if mask is None else mask[:, t, None]
         new = np.where(valid, f[:, t] * c + i[:, t] * g[:, t], 0)
         np.testing.assert_allclose(cells[:, t], new, atol=1e-6)

@@ -365,5 +365,5 @@ def test_wrong_calls_are_refused():
         layer(x, lengths=[1, 2, 3], mask=MASK)
     with pytest.raises(TypeError, match="expected an LSTM, got MLSTM"):
         clstm.Bidirectional(layer)
-    with pytest.raises(ValueError, match="expected layers that read step by step, got MLSTM"):
+    with pytest.raises(ValueError, match="step by step, without masks, got MLSTM"):
         Sequential([LSTM(2, return_sequences=True, input_shape=(4, 2)), layer]).stream()
