@@ -31,7 +31,7 @@ _LSTM = _RECURRENT | {
     "coupled_input_forget", "projection", "cell_clip", "proj_clip", "preactivation_clip",
     "gradient_clip", "layer_norm", "cell_norm", "norm_epsilon", "checkpoint_every",
     "memory_budget", "zoneout_h", "zoneout_c", "return_cells", "return_gates",
-    "learn_initial_state",
+    "learn_initial_state", "recurrent_bias", "carry_cell_norm",
 }  # fmt: skip
 _SLSTM = _RECURRENT - {"recurrent_constraint"} | {"recurrent_activation", "unit_forget_bias",
                                                   "num_heads"}  # fmt: skip

@@ -101,12 +101,15 @@ def _lstm_backward(layer: LSTM, tape: Tape, dy: Array | None, d_state: list[Arra
     into = (
         grads["kernel"],
         recurrent if tape.connect is None else np.zeros_like(recurrent),
-        grads.get("bias"),
+        np.zeros_like(grads["bias"]) if layer.recurrent_bias else grads.get("bias"),
     )
     g = functional.lstm_backward(tape.run, dy, *d_state, into=into, need_dx=need_dx,
                                  into_cell=_cell_weights(grads))  # fmt: skip
     if tape.connect is not None:
         recurrent += into[1] * tape.connect
+    if layer.recurrent_bias:
+        grads["bias"] += into[2]
+        grads["recurrent_bias"] += into[2]
     return g.x, (g.h0, g.c0)
 
 
@@ -142,7 +145,10 @@ def _stepped(function: Callable[..., Any], options: dict[str, Any], x: Array, st
 def _weights(layer: LSTM) -> dict[str, Array]:
     """Those that every function of a cell takes, as far as there are any."""
     names = ("kernel", "recurrent_kernel", "bias")
-    return {name: layer.params[name] for name in names if name in layer.params}
+    weights = {name: layer.params[name] for name in names if name in layer.params}
+    if layer.recurrent_bias:
+        weights["bias"] = weights["bias"] + layer.params["recurrent_bias"]
+    return weights
 
 
 def rates(layer: LSTM) -> dict[str, float]:

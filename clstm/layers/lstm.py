@@ -35,6 +35,8 @@ class LSTM(Stack):
         use_bias, unit_forget_bias: whether b is there; whether the forget gate's starts at 1
             (Jozefowicz et al. 2015), or a number to start at. A bias_initializer that sets the
             forget gate itself, `Chrono`, keeps its values.
+        recurrent_bias: a second bias, of h U, as PyTorch has it: what training does to the sum of
+            both is twice what it does to one.
         kernel_*, recurrent_*, bias_*: initializers, regularizers, constraints, as in Keras.
         dropout, recurrent_dropout: shares of the inputs and of h_{t-1} dropped in training, the
             same elements at all steps of a row (Gal & Ghahramani 2016).
@@ -55,7 +57,8 @@ class LSTM(Stack):
             (Graves 2013).
         layer_norm: "gate" normalises what enters each gate, "joint" x W and h U, each as a whole,
             with learned gains (Ba et al. 2016).
-        cell_norm: with layer_norm, normalise c in the output, with a learned gain and shift.
+        cell_norm: with layer_norm, normalise c in the output, with a learned gain and shift;
+            carry_cell_norm: in the state too, as TensorFlow's LayerNormBasicLSTMCell does.
         norm_epsilon: added to the variances.
         checkpoint_every: keep the state before every so many steps for the backward run, not all of
             the gates: memory for so many steps, about 4/3 of the time, the same bits.
@@ -87,12 +90,12 @@ class LSTM(Stack):
     are several: y or h, the state, cells, gates; states, cells and gates are h, c of layer 1, h, c
     of layer 2, ..., cells of layer 1, ..., gates of layer 1, ... .
     Weights: kernel (I, 4H), recurrent_kernel (H, 4H), bias (4H,), gates in the order i f g o; then
-    peephole (3, H), of the gates i f o, projection (H, P), norm_gain, (4, H) of the gates or
-    (2, 4H) of x W and h U, cell_norm (2, H), gain and shift, initial_h (P,), initial_c (H,). With a
-    projection y and h have P features, and recurrent_kernel is (P, 4H). Those of the first layer
-    come first, then those of the second. Of other cells: kernel, recurrent_kernel, bias of the
-    slstm, (N, D, 4D) in N heads of D = H / N units; (I, 3H), none, (3H,) of the minlstm, gates i f
-    g; (I, H), (H, H), (H,) of the rnn.
+    recurrent_bias (4H,), peephole (3, H), of the gates i f o, projection (H, P), norm_gain, (4, H)
+    of the gates or (2, 4H) of x W and h U, cell_norm (2, H), gain and shift, initial_h (P,),
+    initial_c (H,). With a projection y and h have P features, and recurrent_kernel is (P, 4H).
+    Those of the first layer come first, then those of the second. Of other cells: kernel,
+    recurrent_kernel, bias of the slstm, (N, D, 4D) in N heads of D = H / N units; (I, 3H), none,
+    (3H,) of the minlstm, gates i f g; (I, H), (H, H), (H,) of the rnn.
     """
 
     def __init__(
@@ -143,6 +146,8 @@ class LSTM(Stack):
         layer_dropout: float = 0.0,
         cell: str = "lstm",
         num_heads: int = 1,
+        recurrent_bias: bool = False,
+        carry_cell_norm: bool = False,
         **kwargs: Any,
     ):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
@@ -160,6 +165,9 @@ class LSTM(Stack):
             None if cell_activation is None else activations.get(cell_activation).identifier
         )
         self.use_bias = boolean("use_bias", use_bias)
+        self.recurrent_bias = boolean("recurrent_bias", recurrent_bias)
+        if self.recurrent_bias and not self.use_bias:
+            raise ValueError("recurrent_bias: expected False without use_bias, got True")
         self.kernel_initializer = get("initializer", kernel_initializer)
         self.recurrent_initializer = get("initializer", recurrent_initializer)
         self.bias_initializer = get("initializer", bias_initializer)
@@ -186,6 +194,9 @@ class LSTM(Stack):
         self.preactivation_clip = preactivation_clip
         self.layer_norm, self.norm_epsilon = layer_norm, norm_epsilon
         self.cell_norm = boolean("cell_norm", cell_norm)
+        self.carry_cell_norm = boolean("carry_cell_norm", carry_cell_norm)
+        if self.carry_cell_norm and not self.cell_norm:
+            raise ValueError("carry_cell_norm: expected False without cell_norm, got True")
         self.checkpoint_every = (
             None if checkpoint_every is None else positive("checkpoint_every", checkpoint_every)
         )
@@ -229,7 +240,7 @@ class LSTM(Stack):
             "proj_clip": self.proj_clip, "coupled_input_forget": self.coupled_input_forget,
             "cell_clip": self.cell_clip, "preactivation_clip": self.preactivation_clip,
             "gradient_clip": self.gradient_clip, "layer_norm": self.layer_norm,
-            "norm_epsilon": self.norm_epsilon,
+            "norm_epsilon": self.norm_epsilon, "carry_cell_norm": self.carry_cell_norm,
         }  # fmt: skip
         check_options(projected=self.projection is not None, cell_norm=self.cell_norm or None,
                       **options)  # fmt: skip
@@ -287,6 +298,9 @@ class LSTM(Stack):
             forgets = "unit_forget_bias" in kind.options
             if forgets and self.unit_forget_bias is not False and not keeps:
                 self.params["bias"][units : 2 * units] = self.unit_forget_bias
+        if self.recurrent_bias:
+            self.add_weight("recurrent_bias", (columns,), self.bias_initializer,
+                            self.bias_regularizer, self.bias_constraint)  # fmt: skip
         if self.peephole:
             self.add_weight("peephole", (3, units), "zeros")
         if self.projection:

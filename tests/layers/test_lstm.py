@@ -323,3 +323,37 @@ def test_arguments_are_read_only_attributes():
     assert layer.cell_clip == 1.0
     layer.trainable, layer.dtype = False, "float64"  # of every layer
     assert copy.deepcopy(layer).get_config() == layer.get_config()
+
+
+def test_two_biases_are_pytorchs(differences, rng):
+    """Each has the gradient of the sum, so a step of SGD moves the sum twice as far."""
+    two = LSTM(5, recurrent_bias=True, **D)
+    x = rng.normal(size=(3, 4, 2))
+    differences(two, x, MASK)
+    one = LSTM(5, **D)
+    one.build(x.shape)
+    for name, value in one.params.items():
+        value[...] = two.params[name] + (two.params["recurrent_bias"] if name == "bias" else 0)
+    np.testing.assert_array_equal(one(x), two(x))
+    for layer in (one, two):
+        for gradient in layer.grads.values():
+            gradient[...] = 0
+        layer.backward(layer.forward(x)[1], np.ones((3, 5)))
+    np.testing.assert_array_equal(two.grads["bias"], one.grads["bias"])
+    np.testing.assert_array_equal(two.grads["recurrent_bias"], one.grads["bias"])
+    again = LSTM.from_config(two.get_config())
+    again.build(x.shape)
+    assert again.params["recurrent_bias"].shape == (20,)
+    with pytest.raises(ValueError, match="recurrent_bias: expected False without use_bias"):
+        LSTM(3, use_bias=False, recurrent_bias=True)
+
+
+@pytest.mark.parametrize("norm", ["gate", "joint"])
+def test_the_normalised_cell_is_carried(differences, rng, norm):
+    layer = LSTM(5, layer_norm=norm, cell_norm=True, carry_cell_norm=True, return_state=True, **D)
+    differences(layer, rng.normal(size=(3, 4, 2)), MASK)
+    layer.params["cell_norm"][:] = [[1], [0]]
+    c = layer(rng.normal(size=(3, 4, 2)))[2]
+    np.testing.assert_allclose(c.mean(axis=1), 0, atol=1e-12)
+    with pytest.raises(ValueError, match="carry_cell_norm: expected False without cell_norm"):
+        LSTM(3, layer_norm=norm, carry_cell_norm=True)
