@@ -85,7 +85,7 @@ def build(task: Task, seed: int) -> tuple[Model, Outputs]:
         rate = clstm.schedules.InverseTimeDecay(s.rate, s.halving / s.batch, 1.0)
     model, outputs = Model([x, lengths], y), Outputs()
     model.compile(
-        clstm.optimizers.Adam(rate, global_clipnorm=1.0),
+        clstm.optimizers.Adam(rate, beta_2=s.beta_2, global_clipnorm=1.0),
         loss="mse" if task.outputs == 1 else "sparse_categorical_crossentropy",
         metrics=[outputs],
     )
@@ -189,6 +189,16 @@ def report(results: dict) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def record(path: Path, name: str, entry: dict) -> None:
+    """Put a task's runs into the file, which is read anew: another process may have added some."""
+    results = json.loads(path.read_text()) if path.exists() else {"format": 1, "tasks": {}}
+    results["machine"] = machine.describe(clstm.config.usable_cores())
+    now = datetime.datetime.now(datetime.timezone.utc)
+    results["tasks"][name] = {**entry, "date": now.isoformat(timespec="seconds")}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=1) + "\n")
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=TASKS, metavar="TASK", default=list(TASKS),
@@ -201,13 +211,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--table", action="store_true", help="only print the results file's table")
     options = parser.parse_args(argv)
     path = RESULTS / f"{options.name}.json"
-    results = json.loads(path.read_text()) if path.exists() else {"format": 1, "tasks": {}}
     if options.table:
-        print(report(results), end="")
+        print(report(json.loads(path.read_text())), end="")
         return 0
     clstm.config.set_num_threads(options.threads)
-    results["machine"] = machine.describe(clstm.config.usable_cores())
-    RESULTS.mkdir(parents=True, exist_ok=True)
     for name in options.only:
         entry = {"settings": TASKS[name].settings._asdict(), "threads": options.threads,
                  "clstm": clstm.__version__, "budget": options.budget, "runs": []}  # fmt: skip
@@ -216,11 +223,8 @@ def main(argv: list[str] | None = None) -> int:
             for goal in run["goals"]:
                 print(f"{name}, seed {seed}: {goal}", flush=True)
             entry["runs"].append(run)
-            now = datetime.datetime.now(datetime.timezone.utc)
-            entry["date"] = now.isoformat(timespec="seconds")
-            results["tasks"][name] = entry
-            path.write_text(json.dumps(results, indent=1) + "\n")
-    print(report(results), end="")
+            record(path, name, entry)
+    print(report(json.loads(path.read_text())), end="")
     return 0
 
 
