@@ -131,7 +131,8 @@ class Trainer:
                 1990), for labels (B, T, ...) and LSTMs that give sequences. Every k1 steps of a
                 batch the weights are updated by the gradient of these steps' loss, which goes back
                 through k2 steps. States go on from window to window, and begin anew with each batch
-                unless a layer is stateful. See `clstm.bptt`.
+                unless a layer is stateful. A window's loss is its share of the sequence's mean, so
+                that a step of SGD is about k1 / T of one on that window alone. See `clstm.bptt`.
 
         Returns:
             History: `.history` has a list for "loss" and each metric, and with "val_" before.
