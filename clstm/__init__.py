@@ -21,6 +21,7 @@ from . import (
     config,
     constraints,
     datasets,
+    decoding,
     functional,
     initializers,
     layers,
@@ -59,6 +60,7 @@ __all__ = [
     "LSTM", "MLSTM", "Activation", "Add", "Bidirectional", "Concatenate", "Dense", "Dropout",
     "Embedding", "Flatten", "Input", "Layer", "LayerNormalization", "Masking", "Model", "Reshape",
     "Sequential", "TimeDistributed", "activations", "callbacks", "config", "constraints",
-    "datasets", "functional", "gradient_health", "initializers", "layers", "load_model", "losses",
-    "metrics", "optimizers", "random", "register", "regularizers", "schedules", "set_seed",
+    "datasets", "decoding", "functional", "gradient_health", "initializers", "layers",
+    "load_model", "losses", "metrics", "optimizers", "random", "register", "regularizers",
+    "schedules", "set_seed",
 ]  # fmt: skip

@@ -14,6 +14,7 @@
 #include <math.h>  /* INFINITY */
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h> /* memcpy */
 
 /* Panels: matrices laid out for the tile below in groups of 16 columns, zeros past the last. The
    four gates of the same 16 units make four groups side by side: 64 reals for each k. */
@@ -228,6 +229,25 @@ typedef struct clstm_kernels {
     void (*minlstm_step_backward)(ptrdiff_t units, ptrdiff_t gate, const float *z,
                                   const float *bias, const float *h_prev, const float *dy,
                                   float *dh, float *dz);
+
+    /* --- connectionist temporal classification, one row, in float64 inside ----------------------
+       Returns the loss of labels (L), none of them `blank` and all below K, under logits (T, K);
+       NaN where they have a step without a softmax, infinity if no alignment is possible, and
+       d_logits (T, K) is then anything.
+       room: (T + 4) (2L + 3) + 2K doubles */
+    double (*ctc)(ptrdiff_t T, ptrdiff_t K, ptrdiff_t L, const void *logits,
+                  const ptrdiff_t *labels, ptrdiff_t blank, void *d_logits, double *room);
+    /* labels (T) out, up to the number that is returned: those of the best alignment, whose log
+       probability is *score; -1 is returned where a step has no softmax.  room: 2K doubles */
+    ptrdiff_t (*ctc_greedy)(ptrdiff_t T, ptrdiff_t K, const void *logits, ptrdiff_t blank,
+                            ptrdiff_t *labels, double *score, double *room);
+    /* labels (paths, most), most >= T, and scores (paths), out: the most probable label sequences
+       that a beam of `width` prefixes finds, best first, without their ends (-1, as the caller
+       put it there), and their log probabilities.  paths <= width, T width < 2^31.  Returns how
+       many there are, or -1 as above.  room: 3K + 14 width + 3 T width + 8 doubles */
+    ptrdiff_t (*ctc_beam)(ptrdiff_t T, ptrdiff_t K, const void *logits, ptrdiff_t blank,
+                          ptrdiff_t width, ptrdiff_t paths, ptrdiff_t most, ptrdiff_t *labels,
+                          double *scores, double *room);
 
     /* --- sums ------------------------------------------------------------------------------
        sums (columns) += the column sums of a (rows, columns) with `stride` reals between rows;

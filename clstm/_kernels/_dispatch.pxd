@@ -156,6 +156,15 @@ cdef extern from "clstm.h" nogil:
         void (*minlstm_step_backward)(Py_ssize_t units, Py_ssize_t gate, const float *z,
                                       const float *bias, const float *h_prev, const float *dy,
                                       float *dh, float *dz) noexcept nogil
+        double (*ctc)(Py_ssize_t T, Py_ssize_t K, Py_ssize_t L, const void *logits,
+                      const Py_ssize_t *labels, Py_ssize_t blank, void *d_logits,
+                      double *room) noexcept nogil
+        Py_ssize_t (*ctc_greedy)(Py_ssize_t T, Py_ssize_t K, const void *logits, Py_ssize_t blank,
+                                 Py_ssize_t *labels, double *score, double *room) noexcept nogil
+        Py_ssize_t (*ctc_beam)(Py_ssize_t T, Py_ssize_t K, const void *logits, Py_ssize_t blank,
+                               Py_ssize_t width, Py_ssize_t paths, Py_ssize_t most,
+                               Py_ssize_t *labels, double *scores,
+                               double *room) noexcept nogil
         void (*column_sums)(Py_ssize_t rows, Py_ssize_t columns, const void *a, Py_ssize_t stride,
                             void *sums) noexcept nogil
         void (*sgd)(Py_ssize_t n, void *p, const void *g, double lr) noexcept nogil

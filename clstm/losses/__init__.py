@@ -17,10 +17,11 @@ from .crossentropy import (
     CategoricalCrossentropy,
     SparseCategoricalCrossentropy,
 )
+from .ctc import CTC
 from .regression import Huber, MeanAbsoluteError, MeanSquaredError
 
 __all__ = [
-    "BinaryCrossentropy", "CategoricalCrossentropy", "Huber", "Loss", "MeanAbsoluteError",
+    "CTC", "BinaryCrossentropy", "CategoricalCrossentropy", "Huber", "Loss", "MeanAbsoluteError",
     "MeanSquaredError", "SparseCategoricalCrossentropy", "get", "resolve", "task",
 ]  # fmt: skip
 
