@@ -40,6 +40,7 @@ from .layers import (
     MLSTM,
     Activation,
     Add,
+    Attention,
     Bidirectional,
     Concatenate,
     Dense,
@@ -57,10 +58,10 @@ from .models import Model, Sequential
 from .random import set_seed
 
 __all__ = [
-    "LSTM", "MLSTM", "Activation", "Add", "Bidirectional", "Concatenate", "Dense", "Dropout",
-    "Embedding", "Flatten", "Input", "Layer", "LayerNormalization", "Masking", "Model", "Reshape",
-    "Sequential", "TimeDistributed", "activations", "callbacks", "config", "constraints",
-    "datasets", "decoding", "functional", "gradient_health", "initializers", "layers",
+    "LSTM", "MLSTM", "Activation", "Add", "Attention", "Bidirectional", "Concatenate", "Dense",
+    "Dropout", "Embedding", "Flatten", "Input", "Layer", "LayerNormalization", "Masking", "Model",
+    "Reshape", "Sequential", "TimeDistributed", "activations", "callbacks",
+    "config", "constraints", "datasets", "decoding", "functional", "gradient_health", "initializers", "layers",
     "load_model", "losses", "metrics", "optimizers", "random", "register", "regularizers",
     "schedules", "set_seed",
 ]  # fmt: skip

@@ -248,6 +248,14 @@ typedef struct clstm_kernels {
     ptrdiff_t (*ctc_beam)(ptrdiff_t T, ptrdiff_t K, const void *logits, ptrdiff_t blank,
                           ptrdiff_t width, ptrdiff_t paths, ptrdiff_t most, ptrdiff_t *labels,
                           double *scores, double *room);
+    /* --- attention; NULL as those above ----------------------------------------------------------
+       a = softmax(scale a) of the first limits[r] of each row's `columns`, 0 in the others; the
+       rows are a_row apart */
+    void (*softmax)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t a_row, const ptrdiff_t *limits,
+                    float scale, float *a);
+    /* p  the softmax;  d  in: the gradient of p; out: that of a before `softmax` */
+    void (*softmax_backward)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t row,
+                             const ptrdiff_t *limits, float scale, const float *p, float *d);
 
     /* --- sums ------------------------------------------------------------------------------
        sums (columns) += the column sums of a (rows, columns) with `stride` reals between rows;

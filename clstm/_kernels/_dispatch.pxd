@@ -165,6 +165,11 @@ cdef extern from "clstm.h" nogil:
                                Py_ssize_t width, Py_ssize_t paths, Py_ssize_t most,
                                Py_ssize_t *labels, double *scores,
                                double *room) noexcept nogil
+        void (*softmax)(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t a_row,
+                        const Py_ssize_t *limits, float scale, float *a) noexcept nogil
+        void (*softmax_backward)(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t row,
+                                 const Py_ssize_t *limits, float scale, const float *p,
+                                 float *d) noexcept nogil
         void (*column_sums)(Py_ssize_t rows, Py_ssize_t columns, const void *a, Py_ssize_t stride,
                             void *sums) noexcept nogil
         void (*sgd)(Py_ssize_t n, void *p, const void *g, double lr) noexcept nogil

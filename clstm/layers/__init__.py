@@ -1,6 +1,7 @@
 """Layers, one per file, each with its forward and its backward run together."""
 
 from .activation import Activation
+from .attention import Attention
 from .base import Layer
 from .bidirectional import Bidirectional
 from .dense import Dense
@@ -16,7 +17,7 @@ from .reshape import Flatten, Reshape
 from .time_distributed import TimeDistributed
 
 __all__ = [
-    "LSTM", "MLSTM", "Activation", "Add", "Bidirectional", "Concatenate", "Dense", "Dropout",
-    "Embedding", "Flatten", "Input", "InputLayer", "Layer", "LayerNormalization", "Masking",
-    "Reshape", "TimeDistributed",
+    "LSTM", "MLSTM", "Activation", "Add", "Attention", "Bidirectional", "Concatenate", "Dense",
+    "Dropout", "Embedding", "Flatten", "Input", "InputLayer", "Layer", "LayerNormalization",
+    "Masking", "Reshape", "TimeDistributed",
 ]  # fmt: skip
