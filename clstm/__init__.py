@@ -51,6 +51,7 @@ from .layers import (
     Layer,
     LayerNormalization,
     Masking,
+    MultiHeadAttention,
     Reshape,
     TimeDistributed,
 )
@@ -60,7 +61,7 @@ from .random import set_seed
 __all__ = [
     "LSTM", "MLSTM", "Activation", "Add", "Attention", "Bidirectional", "Concatenate", "Dense",
     "Dropout", "Embedding", "Flatten", "Input", "Layer", "LayerNormalization", "Masking", "Model",
-    "Reshape", "Sequential", "TimeDistributed", "activations", "callbacks",
+    "MultiHeadAttention", "Reshape", "Sequential", "TimeDistributed", "activations", "callbacks",
     "config", "constraints", "datasets", "decoding", "functional", "gradient_health", "initializers", "layers",
     "load_model", "losses", "metrics", "optimizers", "random", "register", "regularizers",
     "schedules", "set_seed",

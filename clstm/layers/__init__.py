@@ -12,6 +12,7 @@ from .lstm import LSTM
 from .masking import Masking
 from .merge import Add, Concatenate
 from .mlstm import MLSTM
+from .multi_head_attention import MultiHeadAttention
 from .normalization import LayerNormalization
 from .reshape import Flatten, Reshape
 from .time_distributed import TimeDistributed
@@ -19,5 +20,5 @@ from .time_distributed import TimeDistributed
 __all__ = [
     "LSTM", "MLSTM", "Activation", "Add", "Attention", "Bidirectional", "Concatenate", "Dense",
     "Dropout", "Embedding", "Flatten", "Input", "InputLayer", "Layer", "LayerNormalization",
-    "Masking", "Reshape", "TimeDistributed",
+    "Masking", "MultiHeadAttention", "Reshape", "TimeDistributed",
 ]  # fmt: skip
