@@ -97,11 +97,10 @@ class Places(NamedTuple):
 
     def packed(self, dense: Array) -> Array:
         """What `dense` undoes."""
-        batch, heads, _, _ = dense.shape
         if self.queries.index is None and self.keys.index is None:
             return np.ascontiguousarray(dense).reshape(-1)
         parts = [dense[b][:, self.queries.positions(b)][:, :, self.keys.positions(b)].ravel()
-                 for b in range(batch)]  # fmt: skip
+                 for b in range(len(dense))]  # fmt: skip
         return np.concatenate([np.zeros(0, dense.dtype), *parts])
 
     @property

@@ -14,6 +14,7 @@ flat: those of row b, (N, its queries, its keys), from N weight_starts[b].
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -49,7 +50,7 @@ def _heads(a: Array, heads: int) -> Array:
 
 
 def _slices(starts: Array) -> list[slice]:
-    return [slice(a, b) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    return [slice(a, b) for a, b in pairwise(starts)]
 
 
 def _rows(layout: tuple[Array, Array, Array], heads: int, *flat: Array | None

@@ -11,7 +11,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from ._dispatch cimport clstm_gemm, clstm_kernels, native_kernels
+from ._dispatch cimport clstm_gemm, native_kernels
 from ._panels cimport BETWEEN_SIGNALS, GROUP, allocate, carve, floats, up
 from ._parallel cimport flush_subnormals, restore_mode, run, team
 

@@ -14,11 +14,16 @@ from .merge import Add, Concatenate
 from .mlstm import MLSTM
 from .multi_head_attention import MultiHeadAttention
 from .normalization import LayerNormalization
+from .pooling import AttentionPooling, GlobalAveragePooling1D, GlobalMaxPooling1D
+from .position import PositionalEncoding, PositionEmbedding
 from .reshape import Flatten, Reshape
 from .time_distributed import TimeDistributed
+from .transformer_block import TransformerBlock
 
 __all__ = [
-    "LSTM", "MLSTM", "Activation", "Add", "Attention", "Bidirectional", "Concatenate", "Dense",
-    "Dropout", "Embedding", "Flatten", "Input", "InputLayer", "Layer", "LayerNormalization",
-    "Masking", "MultiHeadAttention", "Reshape", "TimeDistributed",
+    "LSTM", "MLSTM", "Activation", "Add", "Attention", "AttentionPooling", "Bidirectional",
+    "Concatenate", "Dense", "Dropout", "Embedding", "Flatten", "GlobalAveragePooling1D",
+    "GlobalMaxPooling1D", "Input", "InputLayer", "Layer", "LayerNormalization", "Masking",
+    "MultiHeadAttention", "PositionEmbedding", "PositionalEncoding", "Reshape", "TimeDistributed",
+    "TransformerBlock",
 ]  # fmt: skip

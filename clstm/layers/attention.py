@@ -2,8 +2,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .. import _additive_attention, _attention
 from .._arrays import boolean, number, positive
 from .._serialize import get, register
@@ -92,9 +90,7 @@ class Attention(Attending):
         y = (*query[:2], value[2])
         return [y, (*query[:2], value[1])] if self.return_attention_scores else y
 
-    def forward(
-        self, inputs: Any, training: bool = False, mask: Any = None
-    ) -> tuple[Any, Any]:
+    def forward(self, inputs: Any, training: bool = False, mask: Any = None) -> tuple[Any, Any]:
         places, rows = self._read(inputs, mask)
         query, value, key = self._three(rows)
         q, k = query, key

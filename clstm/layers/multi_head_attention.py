@@ -108,9 +108,7 @@ class MultiHeadAttention(Attending):
         if self.use_bias:
             add_column_sums(dz, self.grads[f"{name}_bias"].reshape(-1))
 
-    def forward(
-        self, inputs: Any, training: bool = False, mask: Any = None
-    ) -> tuple[Any, Any]:
+    def forward(self, inputs: Any, training: bool = False, mask: Any = None) -> tuple[Any, Any]:
         places, rows = self._read(inputs, mask)
         query, value, key = self._three(rows)
         q, k, v = (self._project(name, x) for name, x in zip(_INPUTS, (query, key, value),

@@ -109,6 +109,17 @@ static void lstm(const clstm_kernels *t)
     for (int v = 0; v < 3; v++) print(t->isa, "peephole_gradient", sums + v * 16, UNITS);
 }
 
+static void attention(const clstm_kernels *t)
+{
+    float *a = numbers(ROWS * 61, 9), *d = numbers(ROWS * 61, 1);
+    ptrdiff_t limits[ROWS];
+    for (int r = 0; r < ROWS; r++) limits[r] = r * 4 % 62;
+    t->softmax(ROWS, 61, 61, limits, 0.7f, a);
+    print(t->isa, "softmax", a, ROWS * 61);
+    t->softmax_backward(ROWS, 61, 61, limits, 0.7f, a, d);
+    print(t->isa, "softmax_backward", d, ROWS * 61);
+}
+
 static void norm(const clstm_kernels *t)
 {
     float *a = numbers(2 * ROWS * 64, 2), *z = numbers(2 * ROWS * 64, 1), *sums = numbers(ROWS * 16, 1);
@@ -227,6 +238,7 @@ int main(void)
         products(*t);
         lstm(*t);
         norm(*t);
+        attention(*t);
         scan(*t);
         recurrent(*t);
         optimizers(*t);

@@ -195,5 +195,5 @@ def test_bad_input(error, match, make):
 def test_features_that_changed():
     layer = Attention("general")
     layer(np.ones((2, 3, 4)), np.ones((2, 3, 5)))
-    with pytest.raises(ValueError, match="value of .*expected 5 features"):
+    with pytest.raises(ValueError, match=r"value of .*expected 5 features"):
         layer(np.ones((2, 3, 4)))
