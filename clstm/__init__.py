@@ -70,6 +70,7 @@ __all__ = [
     "GlobalMaxPooling1D", "Input", "Layer", "LayerNormalization", "Masking", "Model",
     "MultiHeadAttention", "PositionEmbedding", "PositionalEncoding", "Reshape", "Sequential",
     "TimeDistributed", "TransformerBlock", "activations", "callbacks", "config", "constraints",
-    "datasets", "decoding", "functional", "gradient_health", "initializers", "layers", "load_model", "losses",
-    "metrics", "optimizers", "random", "register", "regularizers", "schedules", "set_seed",
+    "datasets", "decoding", "functional", "gradient_health", "initializers", "layers",
+    "load_model", "losses", "metrics", "optimizers", "random", "register", "regularizers",
+    "schedules", "set_seed",
 ]  # fmt: skip
