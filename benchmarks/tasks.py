@@ -14,6 +14,7 @@ import json
 import statistics
 import sys
 import time
+from collections import deque
 from pathlib import Path
 
 import machine
@@ -108,17 +109,19 @@ def train(task: Task, seed: int, budget: float) -> dict:
     """Learn until the last goal is met, or for `budget` seconds of processor time.
 
     Returns weights, and for each goal whether it was met, sequences and seconds until then (or
-    until the end), the last window's mean |error| and wrong sequences, and the test if it was met.
+    until the end), the last window's loss, mean |error| and wrong sequences, and the test if it was
+    met.
     """
     clstm.set_seed(seed)
     rng = np.random.default_rng([seed, 0])
     model, outputs = build(task, seed)
     window = max(criterion.window for criterion, _ in task.goals)
     largest = mean = np.empty(0)
+    losses = deque(maxlen=-(-window // task.settings.batch))
     goals, seen, tested, begin = [], 0, 0.0, time.process_time()
     while len(goals) < len(task.goals):
         x, lengths, y = task.draw(rng, task.settings.batch)
-        model.train_on_batch([x, lengths], y)
+        losses.append(model.train_on_batch([x, lengths], y)[0])
         new_largest, new_mean = errors(outputs.last, y)
         largest = np.concatenate([largest, new_largest])[-window:]
         mean = np.concatenate([mean, new_mean])[-window:]
@@ -133,7 +136,7 @@ def train(task: Task, seed: int, budget: float) -> dict:
             goals.append({
                 "solved": solved, "sequences": seen, "seconds": round(seconds, 2),
                 "last": {"wrong": wrong(last[0], criterion), "of": len(last[0]),
-                         "mean_error": float(last[1].mean())},
+                         "mean_error": float(last[1].mean()), "loss": statistics.fmean(losses)},
             })  # fmt: skip
             start = time.process_time()
             if solved:
@@ -178,12 +181,14 @@ def report(results: dict) -> str:
                           for k in range(len(TASKS[name].goals))]), ""]  # fmt: skip
     for name in ("copy-100", "copy-1000"):
         runs = entries[name]["runs"] if name in entries else []
-        losses = [run["goals"][0]["test"]["loss"] for run in runs if run["goals"][0]["solved"]]
+        goals = [run["goals"][0] for run in runs]
+        losses = [goal["test" if goal["solved"] else "last"]["loss"] for goal in goals]
         if losses:
             T = int(name.split("-")[1])
             memoryless = DIGITS * np.log(8) / (T + 2 * DIGITS)
             bai = f", Bai et al.'s LSTM {BAI_LSTM_COPY}" if T == 1000 else ""
-            lines.append(f"- Copy memory, T = {T}, cross-entropy of the test: "
+            lines.append(f"- Copy memory, T = {T}, cross-entropy (of the test, or of the last "
+                         f"sequences of a run that was not solved): "
                          f"{', '.join(map(number, losses))}; without a memory "
                          f"{number(memoryless)}{bai}.")  # fmt: skip
     return "\n".join(lines).rstrip() + "\n"
