@@ -12,16 +12,12 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from ._dispatch cimport clstm_gemm, native_kernels
-from ._panels cimport BETWEEN_SIGNALS, GROUP, allocate, carve, floats, up
+from ._panels cimport BETWEEN_SIGNALS, GROUP, ZEROS, allocate, carve, floats, gemm_groups, up
 from ._parallel cimport flush_subnormals, restore_mode, run, team
 
 cdef enum:
     STRIPE = 64  # most queries that are worked on together
     GRAIN = 1 << 17  # multiplications that make another thread worth waking
-
-cdef float[64] ZEROS
-memset(ZEROS, 0, sizeof(ZEROS))
-
 
 cdef struct Heads:
     Py_ssize_t N, D, V, longest  # heads, features of a query and of a value, most keys of a row
@@ -57,20 +53,14 @@ cdef void product(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K, const float *a, Py_s
                   Py_ssize_t c_row, bint add) noexcept nogil:
     """C (M, N) = A (M, K) B, or C += A B; panels: B's, b_group floats apart"""
     cdef clstm_gemm g
-    cdef Py_ssize_t u = 0, groups = (N + GROUP - 1) // GROUP
     memset(&g, 0, sizeof(g))
     g.rows, g.blocks, g.depth = M, 1, K
     g.a, g.a_row, g.a_k = a, a_row, a_k
-    g.b_k, g.b_group = GROUP, b_group
-    g.c_row, g.c_group, g.width = c_row, GROUP, GROUP
+    g.b, g.b_k, g.b_group = panels, GROUP, b_group
+    g.c, g.c_row, g.c_group, g.width = c, c_row, GROUP, GROUP
     if not add:
-        g.start = &ZEROS[0]
-    while u < groups:
-        g.groups = min(<Py_ssize_t>4, groups - u)
-        g.last = min(<Py_ssize_t>GROUP, N - (u + g.groups - 1) * GROUP)
-        g.b, g.c = panels + u * b_group, c + u * GROUP
-        native_kernels().gemm(&g)
-        u += g.groups
+        g.start = ZEROS
+    gemm_groups(&g, 0, (N + GROUP - 1) // GROUP, N)
 
 
 cdef void multiply(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t row, float *a,

@@ -6,16 +6,11 @@ from libc.string cimport memset
 import numpy as np
 
 from ._dispatch cimport clstm_gemm, native_kernels
-from ._panels cimport BETWEEN_SIGNALS
+from ._panels cimport BETWEEN_SIGNALS, GROUP, ZEROS, gemm_groups
 from ._parallel cimport run, team
 
 cdef enum:
-    GROUP = 16
     GRAIN = 1 << 18  # multiplications that make another thread worth waking
-
-cdef float[64] ZEROS
-memset(ZEROS, 0, sizeof(ZEROS))
-
 
 cdef struct Product:
     clstm_gemm whole
@@ -43,13 +38,8 @@ cdef void product_body(void *context, int thread, int size) noexcept nogil:
     else:
         u, end = end * thread // size, end * (thread + 1) // size
     g.a += row * g.a_row
-    while u < end and g.rows > 0:
-        g.groups = min(<Py_ssize_t>4, end - u)
-        g.last = min(<Py_ssize_t>GROUP, q.N - (u + g.groups - 1) * GROUP)
-        g.b = q.panels + u * g.b_group
-        g.c = q.whole.c + row * g.c_row + u * GROUP
-        native_kernels().gemm(&g)
-        u += g.groups
+    g.c += row * g.c_row
+    gemm_groups(&g, u, end, q.N)
 
 
 def matmul(const float[:, ::1] a, const float[:, ::1] b, float[:, ::1] out,
@@ -79,11 +69,11 @@ def matmul(const float[:, ::1] a, const float[:, ::1] b, float[:, ::1] out,
     q.whole.a_row, q.whole.a_k = a.shape[1], 1
     if transpose_a:
         q.whole.a_row, q.whole.a_k = 1, a.shape[1]
-    q.whole.b_k, q.whole.b_group = GROUP, K * GROUP
+    q.whole.b, q.whole.b_k, q.whole.b_group = q.panels, GROUP, K * GROUP
     q.whole.c_row = N
     q.whole.c_group = q.whole.width = GROUP
     if not accumulate:
-        q.whole.start = &ZEROS[0]
+        q.whole.start = ZEROS
     with nogil:
         run(pack_body, &q, team(N * K, GRAIN))
         while row < M:

@@ -18,11 +18,13 @@ from ._panels cimport (
     BETWEEN_SIGNALS,
     GATES,
     GROUP,
+    ZEROS,
     Share,
     allocate,
     carve,
     floats,
     from_blocks,
+    gemm_groups,
     pack_share,
     panels_size,
     share_of,
@@ -31,6 +33,7 @@ from ._panels cimport (
 )
 from ._native_gradients cimport TILE, inputs_gradient, peephole_gradient, weights_gradient
 from ._norm cimport (
+    SUMS,
     LayerNorms,
     Norms,
     norm_again,
@@ -45,10 +48,6 @@ from ._projection cimport (
     projection_gradient,
     set_projection,
 )
-
-cdef float[64] ZEROS
-memset(ZEROS, 0, sizeof(ZEROS))
-
 
 cdef void place_step(const Back *b, clstm_step_back *step, Py_ssize_t s, Py_ssize_t u,
                      Py_ssize_t row) noexcept nogil:
@@ -78,7 +77,7 @@ cdef void output_back(const Back *b, const Share *own, clstm_step_back *step, Py
     cdef float *d_out
     if not n.carried:
         norm_again(n, &n.cell, own, step.rows, p, <float*>b.cells + p * GROUP, b.N * GROUP,
-                   n.c_out + row * GROUP, block)
+                   n.c_out + row * GROUP, block, n.cell.statistics + p * SUMS)
     for u in range(own.unit, own.unit_end):
         place_step(b, step, s, u, row)
         c_out = step.c if n.carried else n.c_out + u * block + row * GROUP
@@ -128,9 +127,10 @@ cdef void steps_back(const Back *b, Py_ssize_t begin, Py_ssize_t end, int thread
     memset(&g, 0, sizeof(g))
     g.blocks, g.depth = b.NU, GATES
     g.a_row, g.a_block, g.a_k = GATES, b.N * GATES, 1
-    g.b_block, g.b_k, g.b_group = GATES * GROUP, GROUP, b.NU * GATES * GROUP
-    g.c_row, g.c_group, g.width, g.last = PP, GROUP, GROUP, GROUP
-    g.start = &ZEROS[0]
+    g.b, g.b_block, g.b_k = b.recurrent, GATES * GROUP, GROUP
+    g.b_group = b.NU * GATES * GROUP
+    g.c_row, g.c_group, g.width = PP, GROUP, GROUP
+    g.start = ZEROS
     for s in range(end - 1, begin - 1, -1):
         row = min(own.row, b.counts[s])
         row_end = min(own.row_end, b.counts[s])
@@ -155,13 +155,8 @@ cdef void steps_back(const Back *b, Py_ssize_t begin, Py_ssize_t end, int thread
         barrier_wait(&b.barriers[own.group], own.unit_groups)
         g.rows = step.rows
         g.a = b.recurrent_gates + p * GATES
-        u = first
-        while u < last and g.rows > 0:
-            g.groups = min(<Py_ssize_t>4, last - u)
-            g.b = b.recurrent + u * g.b_group
-            g.c = b.dh + row * PP + u * GROUP
-            table.gemm(&g)
-            u += g.groups
+        g.c = b.dh + row * PP
+        gemm_groups(&g, first, last, PP)
         if b.recurrent_mask != NULL:
             for n in range(row, row_end):
                 for k in range(first * GROUP, last * GROUP):

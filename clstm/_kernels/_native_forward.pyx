@@ -25,6 +25,7 @@ from ._panels cimport (
     BETWEEN_SIGNALS,
     GATES,
     GROUP,
+    ZEROS,
     Share,
     aligned_array,
     allocate,
@@ -45,10 +46,6 @@ cdef enum:
     STRETCH = 1 << 18  # bytes of gates that a thread projects at a time: they stay in its L2
     TOGETHER = 3 << 18  # bytes of all weights of a thread that stay in its L2 from step to step
     TOGETHER_ROWS = 3  # fewer rows make slow tiles: then several steps are projected at a time
-
-
-cdef float[64] ZEROS
-memset(ZEROS, 0, sizeof(ZEROS))
 
 
 cdef void project(const Run *r, const Share *own, Py_ssize_t s, Py_ssize_t end) noexcept nogil:
@@ -134,7 +131,7 @@ cdef void normed_gates(const Run *r, const Share *own, const clstm_step *step, f
     g.a, g.a_row, g.a_k = step.h, step.h_row, 1
     g.b_k, g.b_group = step.b_k, step.b_group
     g.c_row, g.c_group, g.width, g.last = GATES, GROUP, GROUP, GROUP
-    g.start = &ZEROS[0] if joint else NULL
+    g.start = ZEROS if joint else NULL
     for u in range(own.unit, own.unit_end):
         g.b, g.c = r.recurrent.at + u * r.recurrent.unit, a + u * a_block
         native_kernels().gemm(&g)

@@ -4,12 +4,7 @@ from libc.string cimport memset
 
 from ._dispatch cimport clstm_gemm, clstm_kernels, native_kernels
 from ._native_backward cimport Back, cells_before
-from ._panels cimport GATES, GROUP, up
-
-cdef float[64] ZEROS
-memset(ZEROS, 0, sizeof(ZEROS))
-cdef float[1] ONE
-ONE[0] = 1
+from ._panels cimport GATES, GROUP, ONE, ZEROS, gemm_groups, up
 
 
 cdef void gather(const Back *b, bint recurrent, Py_ssize_t tile, Py_ssize_t p, Py_ssize_t end,
@@ -69,7 +64,7 @@ cdef void weights_gradient(const Back *b, Py_ssize_t step, Py_ssize_t end_step, 
                 g.rows = min(<Py_ssize_t>TILE, b.P - (t - x_tiles) * TILE)
                 g.c = b.d_recurrent + (t - x_tiles) * TILE * 4 * b.H + u * GROUP
             else:
-                g.a, g.a_k, g.rows = &ONE[0], 0, 1
+                g.a, g.a_k, g.rows = ONE, 0, 1
                 g.c = b.d_bias + u * GROUP
             table.gemm(&g)
 
@@ -91,20 +86,13 @@ cdef void inputs_gradient(const float *gates, Py_ssize_t NU, Py_ssize_t N, Py_ss
                           Py_ssize_t end, float *dx, Py_ssize_t I, int thread,
                           int size) noexcept nogil:
     """Shared out by rows."""
-    cdef const clstm_kernels *table = native_kernels()
-    cdef Py_ssize_t groups = up(I) // GROUP, p = begin + (end - begin) * thread // size, u = 0
+    cdef Py_ssize_t p = begin + (end - begin) * thread // size
     cdef clstm_gemm g
     memset(&g, 0, sizeof(g))
     g.rows = begin + (end - begin) * (thread + 1) // size - p
     g.blocks, g.depth = NU, width
     g.a, g.a_row, g.a_block, g.a_k = gates + p * width, width, N * width, 1
-    g.b_block, g.b_k, g.b_group = width * GROUP, GROUP, NU * width * GROUP
-    g.c_index, g.c_row, g.c_group, g.width = index + p, I, GROUP, GROUP
-    g.start = &ZEROS[0]
-    while u < groups and g.rows > 0:
-        g.groups = min(<Py_ssize_t>4, groups - u)
-        g.last = min(<Py_ssize_t>GROUP, I - (u + g.groups - 1) * GROUP)
-        g.b = kernel + u * g.b_group
-        g.c = dx + u * GROUP
-        table.gemm(&g)
-        u += g.groups
+    g.b, g.b_block, g.b_k, g.b_group = kernel, width * GROUP, GROUP, NU * width * GROUP
+    g.c, g.c_index, g.c_row, g.c_group, g.width = dx, index + p, I, GROUP, GROUP
+    g.start = ZEROS
+    gemm_groups(&g, 0, up(I) // GROUP, I)

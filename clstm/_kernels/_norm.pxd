@@ -2,6 +2,10 @@ from ._dispatch cimport clstm_cell
 from ._panels cimport Share
 
 
+cdef enum:
+    SUMS = 8  # reals of a row of sums or statistics
+
+
 cdef struct Norm:
     # one normalisation: of what enters the gates, or of c
     int parts, joined  # 0 parts: there is none
@@ -38,10 +42,10 @@ cdef void norm_apply(const Norms *n, const Norm *m, const Share *own, Py_ssize_t
                      Py_ssize_t p, float *a, Py_ssize_t a_block, float *z, Py_ssize_t z_block,
                      int thread) noexcept nogil
 
-# z again, from the statistics kept
+# z again, from the statistics (rows, 8) of a
 cdef void norm_again(const Norms *n, const Norm *m, const Share *own, Py_ssize_t rows,
-                     Py_ssize_t p, float *a, Py_ssize_t a_block, float *z,
-                     Py_ssize_t z_block) noexcept nogil
+                     Py_ssize_t p, float *a, Py_ssize_t a_block, float *z, Py_ssize_t z_block,
+                     const float *statistics) noexcept nogil
 
 # Backwards: sums, and the gradients of gain and shift, from that of z; after a barrier: that of a,
 # which is written or added to

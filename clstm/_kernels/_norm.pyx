@@ -9,9 +9,6 @@ from libc.string cimport memcpy, memset
 from ._dispatch cimport clstm_norm, native_kernels
 from ._panels cimport GROUP, Share, aligned_array, floats, up
 
-cdef enum:
-    SUMS = 8  # reals of a row
-
 
 cdef class LayerNorms:
     """The normalisations of one run, and what a backward run needs of them.
@@ -107,24 +104,20 @@ cdef void norm_apply(const Norms *n, const Norm *m, const Share *own, Py_ssize_t
                      int thread) noexcept nogil:
     cdef float *statistics = n.scratch + thread * n.B * SUMS
     cdef clstm_norm b = block(n, m, 0, rows, p)
-    cdef Py_ssize_t u
     native_kernels().norm_statistics(&b, n.H, n.B * SUMS, n.epsilon, statistics)
     if own.part == 0:
         memcpy(m.statistics + p * SUMS, statistics, rows * SUMS * sizeof(float))
-    for u in range(own.unit, own.unit_end):
-        b = block(n, m, u, rows, p)
-        b.a, b.z, b.statistics = a + u * a_block, z + u * z_block, statistics
-        native_kernels().norm_apply(&b)
+    norm_again(n, m, own, rows, p, a, a_block, z, z_block, statistics)
 
 
 cdef void norm_again(const Norms *n, const Norm *m, const Share *own, Py_ssize_t rows,
-                     Py_ssize_t p, float *a, Py_ssize_t a_block, float *z,
-                     Py_ssize_t z_block) noexcept nogil:
+                     Py_ssize_t p, float *a, Py_ssize_t a_block, float *z, Py_ssize_t z_block,
+                     const float *statistics) noexcept nogil:
     cdef Py_ssize_t u
     cdef clstm_norm b
     for u in range(own.unit, own.unit_end):
         b = block(n, m, u, rows, p)
-        b.a, b.z, b.statistics = a + u * a_block, z + u * z_block, m.statistics + p * SUMS
+        b.a, b.z, b.statistics = a + u * a_block, z + u * z_block, statistics
         native_kernels().norm_apply(&b)
 
 

@@ -1,3 +1,12 @@
+from ._dispatch cimport clstm_gemm
+
+cdef extern from *:
+    """
+    __attribute__((unused)) static const float clstm_zeros[64] = {0}, clstm_one[1] = {1};
+    """
+    const float *ZEROS "clstm_zeros"  # where the chains of four groups start
+    const float *ONE "clstm_one"  # A of a sum over rows
+
 cdef enum:
     GROUP = 16  # columns of a panel, units of a unit block
     GATES = 64  # reals of one row of a unit block: i f g o
@@ -22,6 +31,11 @@ cdef Py_ssize_t panels_size(Py_ssize_t K, Py_ssize_t H, bint transposed) except 
 # to gate panels [NU][K][4][16] or, transposed, to [K / 16][NU][4][16][16]
 cdef void pack_share(const float *w, Py_ssize_t K, Py_ssize_t H, bint transposed, float *panels,
                      int thread, int size) noexcept nogil
+
+# C of a product whose B has the groups of columns first .. last - 1, four at a time; b, c and start
+# are those of group 0, and C has `columns`
+cdef void gemm_groups(const clstm_gemm *whole, Py_ssize_t first, Py_ssize_t last,
+                      Py_ssize_t columns) noexcept nogil
 
 # (B, H) to [NU][B][16], and one row back
 cdef void to_blocks(const float *rows, float *blocks, Py_ssize_t B, Py_ssize_t H) noexcept nogil

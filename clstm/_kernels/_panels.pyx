@@ -8,7 +8,7 @@ from libc.string cimport memcpy, memset
 
 import numpy as np
 
-from ._dispatch cimport clstm_kernels, native_kernels
+from ._dispatch cimport clstm_gemm, clstm_kernels, native_kernels
 
 cdef extern from "stdlib.h":
     void *aligned_alloc(size_t alignment, size_t size)
@@ -85,6 +85,20 @@ cdef float *carve(float **room, Py_ssize_t size) noexcept nogil:
     cdef float *part = room[0]
     room[0] += up(size)
     return part
+
+
+cdef void gemm_groups(const clstm_gemm *whole, Py_ssize_t first, Py_ssize_t last,
+                      Py_ssize_t columns) noexcept nogil:
+    cdef clstm_gemm g = whole[0]
+    cdef Py_ssize_t u = first
+    while u < last and g.rows > 0:
+        g.groups = min(<Py_ssize_t>4, last - u)
+        g.last = min(<Py_ssize_t>GROUP, columns - (u + g.groups - 1) * GROUP)
+        g.b, g.c = whole.b + u * g.b_group, whole.c + u * GROUP
+        if whole.start != NULL:
+            g.start = whole.start + u * g.start_group
+        native_kernels().gemm(&g)
+        u += g.groups
 
 
 cdef void to_blocks(const float *rows, float *blocks, Py_ssize_t B, Py_ssize_t H) noexcept nogil:

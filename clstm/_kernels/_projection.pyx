@@ -8,15 +8,9 @@ from libc.string cimport memset
 
 from ._cell cimport CellOptions
 from ._dispatch cimport clstm_gemm, native_kernels
-from ._panels cimport GROUP, Share, aligned_array, floats, up
+from ._panels cimport GROUP, ONE, ZEROS, Share, aligned_array, floats, gemm_groups, up
 
 import numpy as np
-
-cdef float[64] ZEROS
-memset(ZEROS, 0, sizeof(ZEROS))
-cdef float[1] ONE
-ONE[0] = 1
-
 
 cdef class OutputProjection:
     """projection (H, P), bias (P) or None, clip: infinity is none."""
@@ -59,22 +53,17 @@ cdef void project_outputs(const Projection *p, const Share *own, const float *m,
                           Py_ssize_t row_end, const Py_ssize_t *index, float *y, float *h_next,
                           const float *mask, float *h_kept) noexcept nogil:
     cdef Py_ssize_t first = p.groups * own.part // own.unit_groups, PP = p.groups * GROUP
-    cdef Py_ssize_t last = p.groups * (own.part + 1) // own.unit_groups, u = first, n, j
+    cdef Py_ssize_t last = p.groups * (own.part + 1) // own.unit_groups, n, j
     cdef float *place
     cdef float share
     cdef clstm_gemm g
     memset(&g, 0, sizeof(g))
     g.rows, g.blocks, g.depth = row_end - row, 1, p.H
     g.a, g.a_row, g.a_k = m, up(p.H), 1
-    g.b_k, g.b_group = GROUP, p.H * GROUP
-    g.c_index, g.c_row, g.c_group, g.width = index, p.P, GROUP, GROUP
-    g.start_group = GROUP
-    while u < last and g.rows > 0:
-        g.groups = min(<Py_ssize_t>4, last - u)
-        g.last = min(<Py_ssize_t>GROUP, p.P - (u + g.groups - 1) * GROUP)
-        g.b, g.c, g.start = p.panels + u * g.b_group, y + u * GROUP, p.bias + u * GROUP
-        native_kernels().gemm(&g)
-        u += g.groups
+    g.b, g.b_k, g.b_group = p.panels, GROUP, p.H * GROUP
+    g.c, g.c_index, g.c_row, g.c_group, g.width = y, index, p.P, GROUP, GROUP
+    g.start, g.start_group = p.bias, GROUP
+    gemm_groups(&g, first, last, p.P)
     for n in range(row, row_end):
         place = y + index[n - row] * p.P
         if p.clip < INFINITY:
@@ -117,38 +106,27 @@ cdef void outputs_back(const Projection *p, const Share *own, const float *dh, f
 
 cdef void cells_back(const Projection *p, const Share *own, const float *d, Py_ssize_t row,
                      Py_ssize_t row_end, float *dm) noexcept nogil:
-    cdef Py_ssize_t u = own.unit
     cdef clstm_gemm g
     memset(&g, 0, sizeof(g))
     g.rows, g.blocks, g.depth = row_end - row, 1, p.P
     g.a, g.a_row, g.a_k = d, p.groups * GROUP, 1
-    g.b_k, g.b_group = GROUP, p.P * GROUP
-    g.c_row, g.c_group, g.width, g.last = up(p.H), GROUP, GROUP, GROUP
-    g.start = &ZEROS[0]
-    while u < own.unit_end and g.rows > 0:
-        g.groups = min(<Py_ssize_t>4, own.unit_end - u)
-        g.b, g.c = p.transposed + u * g.b_group, dm + row * g.c_row + u * GROUP
-        native_kernels().gemm(&g)
-        u += g.groups
+    g.b, g.b_k, g.b_group = p.transposed, GROUP, p.P * GROUP
+    g.c_row, g.c_group, g.width, g.start = up(p.H), GROUP, GROUP, ZEROS
+    g.c = dm + row * g.c_row
+    gemm_groups(&g, own.unit, own.unit_end, g.c_row)
 
 
 cdef void projection_gradient(const Projection *p, const float *m, const float *d, Py_ssize_t n,
                               float *d_projection, float *d_bias, int thread,
                               int size) noexcept nogil:
     cdef Py_ssize_t first = p.groups * thread // size, last = p.groups * (thread + 1) // size
-    cdef Py_ssize_t u = first
     cdef clstm_gemm g
     memset(&g, 0, sizeof(g))
     g.blocks, g.depth = 1, n
-    g.b_k, g.b_group = p.groups * GROUP, GROUP
+    g.b, g.b_k, g.b_group = d, p.groups * GROUP, GROUP
     g.c_row, g.c_group, g.width = p.P, GROUP, GROUP
-    while u < last:
-        g.groups = min(<Py_ssize_t>4, last - u)
-        g.last = min(<Py_ssize_t>GROUP, p.P - (u + g.groups - 1) * GROUP)
-        g.b = d + u * GROUP
-        g.rows, g.a, g.a_row, g.a_k, g.c = p.H, m, 1, up(p.H), d_projection + u * GROUP
-        native_kernels().gemm(&g)
-        if d_bias != NULL:
-            g.rows, g.a, g.a_k, g.c = 1, &ONE[0], 0, d_bias + u * GROUP
-            native_kernels().gemm(&g)
-        u += g.groups
+    g.rows, g.a, g.a_row, g.a_k, g.c = p.H, m, 1, up(p.H), d_projection
+    gemm_groups(&g, first, last, p.P)
+    if d_bias != NULL:
+        g.rows, g.a, g.a_k, g.c = 1, ONE, 0, d_bias
+        gemm_groups(&g, first, last, p.P)

@@ -13,10 +13,13 @@ from ._panels cimport (
     BARRIER,
     BETWEEN_SIGNALS,
     GROUP,
+    ONE,
+    ZEROS,
     Share,
     allocate,
     carve,
     floats,
+    gemm_groups,
     share_of,
     up,
 )
@@ -35,12 +38,6 @@ from ._recurrent_panels cimport (
     side_by_side,
     units_of,
 )
-
-cdef float[64] ZEROS
-memset(ZEROS, 0, sizeof(ZEROS))
-cdef float[1] ONE
-ONE[0] = 1
-
 
 cdef struct Back:
     Shape shape
@@ -79,8 +76,8 @@ cdef void steps_back(const Back *b, Py_ssize_t begin, Py_ssize_t end, int thread
     g.blocks, g.depth = o.blocks, o.G * GROUP
     g.a_row, g.a_block, g.a_k = g.depth, o.N * g.depth, 1
     g.b_block, g.b_k, g.b_group = o.G * SQUARE, GROUP, o.blocks * o.G * SQUARE
-    g.c_row, g.c_group, g.width, g.last = o.HP, GROUP, GROUP, GROUP
-    g.start = &ZEROS[0]
+    g.b, g.c_row, g.c_group, g.width = b.recurrent, o.HP, GROUP, GROUP
+    g.start = ZEROS
     for s in range(end - 1, begin - 1, -1):
         row = min(own.row, o.counts[s])
         p = o.offsets[s] + row
@@ -103,15 +100,14 @@ cdef void steps_back(const Back *b, Py_ssize_t begin, Py_ssize_t end, int thread
             step.d_state = b.d_state + (u * o.B + row) * 2 * GROUP
             table.slstm_step_backward(&step)
         barrier_wait(&o.barriers[own.group], own.unit_groups)
+        g.c = b.dh + row * o.HP
         u = own.unit
         while u < own.unit_end and g.rows > 0:
             k = u // o.blocks * o.blocks  # where u's head begins
-            g.groups = min(<Py_ssize_t>4, min(own.unit_end, k + o.blocks) - u)
+            n = min(own.unit_end, k + o.blocks)
             g.a = b.gates + (k * o.N + p) * g.depth
-            g.b = b.recurrent + u * g.b_group
-            g.c = b.dh + row * o.HP + u * GROUP
-            table.gemm(&g)
-            u += g.groups
+            gemm_groups(&g, u, n, o.HP)
+            u = n
         if o.recurrent_mask != NULL:
             for n in range(row, row + g.rows):
                 for k in range(own.unit * GROUP, own.unit_end * GROUP):
@@ -181,7 +177,7 @@ cdef void weights_gradient(const Back *b, Py_ssize_t step, Py_ssize_t end_step, 
             g.c = <float*>block_of(o, &b.d_kernel, u) + t * TILE * g.c_row
             table.gemm(&g)
         if b.d_bias != NULL and thread == size - 1:
-            g.a, g.a_k, g.rows = &ONE[0], 0, 1
+            g.a, g.a_k, g.rows = ONE, 0, 1
             g.c = b.d_bias + head * o.D + u % o.blocks * GROUP
             table.gemm(&g)
             g.a_k = TILE
