@@ -98,14 +98,27 @@ def mask_array(mask: Any, lengths: Any, batch: int, time: int) -> np.ndarray | N
         return None if mask is None else flags("mask", mask, batch, time)
     if mask is not None:
         raise ValueError("lengths: expected None beside a mask, got both")
-    lengths = numbers("lengths", lengths)
-    check_shape("lengths", lengths, (batch,))
-    if lengths.dtype.kind not in "iu" and batch:
-        raise TypeError(f"lengths: expected integers, got dtype {lengths.dtype}")
-    if batch and (lengths.min() < 0 or lengths.max() > time):
-        bad = lengths[(lengths < 0) | (lengths > time)][0]
-        raise ValueError(f"lengths: expected 0 .. {time} (the time steps of x), got {bad}")
+    lengths = length_array("lengths", lengths, batch, time, " (the time steps of x)")
     return np.arange(time) < lengths[:, None]
+
+
+def integers(name: str, value: Any) -> np.ndarray:
+    """`value` as an array of integers of whatever type; an empty one may be of any numbers."""
+    array = numbers(name, value)
+    if array.dtype.kind not in "iu" and array.size:
+        raise TypeError(f"{name}: expected integers, got dtype {array.dtype}")
+    return array
+
+
+def length_array(name: str, value: Any, batch: int, most: int, what: str = "") -> np.ndarray:
+    """`value` as integers (B,) in 0 .. most; what: said of `most`."""
+    lengths = numbers(name, value)
+    check_shape(name, lengths, (batch,))
+    lengths = integers(name, lengths)
+    if batch and (lengths.min() < 0 or lengths.max() > most):
+        bad = lengths[(lengths < 0) | (lengths > most)][0]
+        raise ValueError(f"{name}: expected 0 .. {most}{what}, got {bad}")
+    return lengths
 
 
 def boolean(name: str, value: Any) -> bool:
@@ -115,12 +128,24 @@ def boolean(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def positive(name: str, value: Any) -> int:
-    """`value` as an int of at least 1."""
+def integer(name: str, value: Any) -> int:
+    """`value` as an int."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name}: expected an int, got {type(value).__name__}")
-    if value < 1:
+    return int(value)
+
+
+def positive(name: str, value: Any) -> int:
+    """`value` as an int of at least 1."""
+    if integer(name, value) < 1:
         raise ValueError(f"{name}: expected at least 1, got {value}")
+    return int(value)
+
+
+def whole(name: str, value: Any) -> int:
+    """`value` as an int of at least 0."""
+    if integer(name, value) < 0:
+        raise ValueError(f"{name}: expected at least 0, got {value}")
     return int(value)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import FLOATS, check_shape, float_array, numbers
+from ._arrays import FLOATS, check_shape, float_array, integer, integers, length_array
 from ._kernels import _ctc
 
 Array = np.ndarray
@@ -23,37 +23,19 @@ def read_logits(logits: Any, logit_lengths: Any, blank: Any) -> tuple[Array, Arr
     batch, time, classes = logits.shape
     if time == 0 or classes == 0:
         raise ValueError(f"logits: expected at least one step and one class, got {logits.shape}")
-    if isinstance(blank, bool) or not isinstance(blank, (int, np.integer)):
-        raise TypeError(f"blank: expected an int, got {type(blank).__name__}")
-    if not 0 <= blank < classes:
+    if not 0 <= integer("blank", blank) < classes:
         raise ValueError(f"blank: expected 0 .. {classes - 1}, a class of logits, got {blank}")
     if logit_lengths is None:
         return logits, np.full(batch, time, np.intp), int(blank)
-    return logits, _lengths("logit_lengths", logit_lengths, batch, time), int(blank)
-
-
-def _lengths(name: str, value: Any, batch: int, most: int) -> Array:
-    """`value` as integers (B,) in 0 .. most."""
-    lengths = _integers(name, value)
-    check_shape(name, lengths, (batch,))
-    if batch and (lengths.min() < 0 or lengths.max() > most):
-        bad = lengths[(lengths < 0) | (lengths > most)][0]
-        raise ValueError(f"{name}: expected 0 .. {most}, got {bad}")
-    return np.ascontiguousarray(lengths, np.intp)
-
-
-def _integers(name: str, value: Any) -> Array:
-    array = numbers(name, value)
-    if array.dtype.kind not in "iu" and array.size:
-        raise TypeError(f"{name}: expected integers, got dtype {array.dtype}")
-    return array
+    steps = length_array("logit_lengths", logit_lengths, batch, time)
+    return logits, np.ascontiguousarray(steps, np.intp), int(blank)
 
 
 def read_labels(labels: Any, label_lengths: Any, shape: tuple[int, ...],
                 blank: int) -> tuple[Array, Array]:  # fmt: skip
     """labels (B, L), L >= 1, with 0 past their lengths (B,), for logits of `shape`."""
     batch, _, classes = shape
-    labels = _integers("labels", labels)
+    labels = integers("labels", labels)
     check_shape("labels", labels, (batch, "L"))
     if label_lengths is None:
         lengths = np.cumprod(labels != -1, axis=1).sum(axis=1)
@@ -62,7 +44,7 @@ def read_labels(labels: Any, label_lengths: Any, shape: tuple[int, ...],
             raise ValueError(f"labels: expected -1 only after the last label, got "
                              f"{labels[stray[0]].tolist()} in row {stray[0]}")  # fmt: skip
     else:
-        lengths = _lengths("label_lengths", label_lengths, batch, labels.shape[1])
+        lengths = length_array("label_lengths", label_lengths, batch, labels.shape[1])
     counted = np.arange(labels.shape[1]) < lengths[:, None]
     wrong = counted & ((labels < 0) | (labels >= classes) | (labels == blank))
     if wrong.any():

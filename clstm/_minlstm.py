@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _native_minlstm, _reference_minlstm, config
-from ._arrays import FLOATS, check_shape, float_array, mask_array, numbers, reset_array
-from ._kernels import _dispatch
-from ._run import Array, state_array
+from . import _native_backend, _native_minlstm, _reference_minlstm
+from ._arrays import check_shape, float_array, mask_array, reset_array
+from ._run import Array, backend_module, kernel_array, sequences, state_array
 
 
 class Tape(NamedTuple):
@@ -22,13 +21,7 @@ class Tape(NamedTuple):
 
 
 def _backend(name: str | None, dtype: np.dtype) -> Any:
-    if name is None:
-        name = config.get_backend()
-    if name not in ("auto", *config.BACKENDS):
-        raise ValueError(
-            f"backend: expected one of auto, {', '.join(config.BACKENDS)}, got {name!r}"
-        )
-    native = name in ("auto", "native") and dtype == FLOATS[0] and _dispatch.is_vector()
+    native = backend_module(name, dtype) is _native_backend
     return _native_minlstm if native else _reference_minlstm
 
 
@@ -46,23 +39,18 @@ def _run(
     x: Any, kernel: Any, bias: Any, initial_state: Any, lengths: Any, mask: Any, resets: Any,
     reverse: bool, time_major: bool, backend: str | None, keep: bool,
 ) -> tuple[Array, Array, Any, Any]:  # fmt: skip
-    kernel = numbers("kernel", kernel)
-    dtype = kernel.dtype if kernel.dtype in FLOATS else FLOATS[0]
-    kernel = float_array("kernel", kernel, dtype)
+    kernel = kernel_array(kernel)
+    dtype = kernel.dtype
     if kernel.ndim != 2 or kernel.size == 0 or kernel.shape[1] % 3:
         raise ValueError(
             f"kernel: expected shape (I, 3H) with at least one input feature and one unit, "
             f"got {kernel.shape}"
         )
-    features, units = len(kernel), kernel.shape[1] // 3
+    units = kernel.shape[1] // 3
     if bias is not None:
         bias = float_array("bias", bias, dtype)
         check_shape("bias", bias, (3 * units,))
-    x = float_array("x", x, dtype)
-    check_shape("x", x, ("T" if time_major else "B", "B" if time_major else "T", features))
-    batch, time = (x.shape[1], x.shape[0]) if time_major else x.shape[:2]
-    if time == 0:
-        raise ValueError(f"x: expected at least one time step, got shape {x.shape}")
+    x, batch, time = sequences(x, kernel, time_major)
     h = _state("initial_state", initial_state, batch, units, dtype)
     mask = mask_array(mask, lengths, batch, time)
     resets = reset_array(resets, batch, time, reverse)

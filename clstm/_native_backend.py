@@ -26,14 +26,14 @@ from ._native_cell import (
     supports,  # noqa: F401 - part of the interface
     widened,
 )
-from ._steps import Steps, plan, rows, shared_rows, unrows
+from ._steps import Steps, chunks, plan, rows, shared_rows, unrows
 
 Array = np.ndarray
 
 GRAIN = 1 << 18  # multiplications of a call that make another thread worth waking
 STEP_GRAIN = 1 << 14  # and of a step, if threads wait for each other at its end
 ROWS_UNITS = 128  # units up to which teams are divided by rows
-CHUNK = 512  # packed rows that are one chain in the sums of the weights' gradients
+CHUNK = 512  # packed rows, or more, that are one chain in the sums of the weights' gradients
 RAW_ROWS = 16  # so few packed rows do not pay for packing the weights
 
 
@@ -63,7 +63,7 @@ class Segment(NamedTuple):
     c: Array
 
 
-def _share(batch: int, work: int, units: int, steps: Steps, norm: bool) -> tuple[int, Array]:
+def share(batch: int, work: int, units: int, steps: Steps, norm: bool) -> tuple[int, Array]:
     """How many threads, and where the row groups of the team begin.
 
     Groups of rows need no barriers, but each thread reads all weights: where those fit into a
@@ -84,18 +84,9 @@ def _share(batch: int, work: int, units: int, steps: Steps, norm: bool) -> tuple
     return threads, np.searchsorted(total, total[-1] * np.arange(threads + 1) / threads)
 
 
-def _chunks(steps: Steps) -> Array:
-    """The steps at which the chunks of a backward run begin, and S: CHUNK packed rows or more."""
-    offsets, chunks = steps.offsets, [0]
-    while (step := chunks[-1]) < len(offsets) - 1:
-        enough = np.searchsorted(offsets, offsets[step] + CHUNK)
-        chunks.append(min(int(enough), len(offsets) - 1))
-    return np.array(chunks)
-
-
 def _segments(steps: Steps, every: int) -> Iterator[Steps]:
     """The steps in pieces of `every` or more, each of whole chunks: so they change no bit."""
-    for begin, end in itertools.pairwise(cuts(_chunks(steps), every)):
+    for begin, end in itertools.pairwise(cuts(chunks(steps, CHUNK), every)):
         first, beyond = steps.offsets[begin], steps.offsets[end]
         yield steps._replace(
             counts=steps.counts[:, begin:end],
@@ -137,7 +128,7 @@ def lstm_forward(
         others = sum(a.nbytes for a in tape if isinstance(a, np.ndarray))
         position, row = kept_floats(cell, units)
         checkpoint_every = choose(
-            memory_budget, others, _chunks(steps), steps.offsets, state=h.nbytes + c.nbytes,
+            memory_budget, others, chunks(steps, CHUNK), steps.offsets, state=h.nbytes + c.nbytes,
             position=4 * position, once=4 * row * len(h) + 64,  # and room to align it
         )  # fmt: skip
     if keep and checkpoint_every:
@@ -162,7 +153,7 @@ def _forward(run: Saved, steps: Steps, h: Array, c: Array, panels: Any, keep: bo
     """
     outputs, units, features = h.shape[1], c.shape[1], run.x.shape[2]
     work = len(steps.index) * 4 * units * (features + outputs)
-    threads, bounds = _share(len(h), work, units, steps, run.cell.layer_norm is not None)
+    threads, bounds = share(len(h), work, units, steps, run.cell.layer_norm is not None)
     kept_rows = len(steps.index) if keep else len(h)
     norms = None
     if len(steps.index):
@@ -240,7 +231,7 @@ def _backward(run: Saved, steps: Steps, h0: Array, kept: Any, dy: Array | None, 
     outputs, units, features = dh.shape[1], dc.shape[1], run.x.shape[2]
     d_kernel, d_recurrent, d_bias, *d_projections = sums
     values, norms = kept
-    threads, bounds = _share(len(dh), len(steps.index) * 8 * units * (features + outputs), units,
+    threads, bounds = share(len(dh), len(steps.index) * 8 * units * (features + outputs), units,
                              steps, norms is not None)  # fmt: skip
     if norms is not None:
         norms.begin_backward(threads, *d_norms)
@@ -249,5 +240,5 @@ def _backward(run: Saved, steps: Steps, h0: Array, kept: Any, dy: Array | None, 
         values, run.x.reshape(-1, features), run.y.reshape(-1, outputs), h0, run.kernel,
         run.recurrent_kernel, run.recurrent_mask, run.options, norms, run.projection,
         None if dy is None else dy.reshape(-1, outputs), dh, dc, steps.counts[0], steps.offsets,
-        steps.index, _chunks(steps), bounds, threads, d_kernel, d_recurrent, d_bias,
+        steps.index, chunks(steps, CHUNK), bounds, threads, d_kernel, d_recurrent, d_bias,
         None if dx is None else dx.reshape(-1, features), d_peephole, *d_projections)  # fmt: skip

@@ -15,7 +15,7 @@ import numpy as np
 from ._kernels import _minlstm
 from ._kernels._gemm import matmul
 from ._kernels._pointwise import add_column_sums
-from ._steps import Steps, plan, rows, unrows
+from ._steps import Steps, chunks, last_places, plan, rows, unrows
 
 Array = np.ndarray
 
@@ -32,15 +32,6 @@ class Saved(NamedTuple):
     h0: Array  # in packed order
     steps: Steps
     z: Array  # (N, 3H): x W of the packed rows
-
-
-def _chunks(steps: Steps) -> list[tuple[int, int]]:
-    """(begin, end) of whole steps with CHUNK packed rows or more, but for the last ones."""
-    offsets, bounds = steps.offsets, [0]
-    while bounds[-1] < len(offsets) - 1:
-        enough = np.searchsorted(offsets, offsets[bounds[-1]] + CHUNK)
-        bounds.append(min(int(enough), len(offsets) - 1))
-    return list(itertools.pairwise(bounds))
 
 
 def _packed(x: Array, steps: Steps, first: int, end: int) -> Array:
@@ -63,16 +54,14 @@ def minlstm_forward(
     counts, offsets = steps.counts[0], steps.offsets
     if keep:
         z = np.empty((len(steps.index), 3 * units), x.dtype)
-    for begin, end in _chunks(steps):
+    for begin, end in itertools.pairwise(chunks(steps, CHUNK)):
         first, beyond = offsets[begin], offsets[end]
         part = z[first:beyond] if keep else np.empty((beyond - first, 3 * units), x.dtype)
         matmul(_packed(x_rows, steps, first, beyond), kernel, part)
         _minlstm.forward(part, bias, h0, y_rows, counts, offsets, steps.index, begin, end)
     final = h0.copy()
     if len(counts):  # each row's y of its last step, if it has one
-        row = np.arange(counts[0])
-        last = np.searchsorted(-counts, -row) - 1
-        final[: counts[0]] = y_rows[steps.index[offsets[last] + row]]
+        final[: counts[0]] = y_rows[last_places(steps)]
     saved = Saved(x, y, kernel, bias, h0, steps, z) if keep else None
     return y, unrows(final, steps, h_out, steps.last), saved
 
@@ -91,7 +80,7 @@ def minlstm_backward(
     x_rows, y_rows = x.reshape(-1, features), y.reshape(-1, units)
     dy_rows = None if dy is None else dy.reshape(-1, units)
     offsets = steps.offsets
-    for begin, end in reversed(_chunks(steps)):
+    for begin, end in reversed([*itertools.pairwise(chunks(steps, CHUNK))]):
         first, beyond = offsets[begin], offsets[end]
         dz = np.empty((beyond - first, 3 * units), x.dtype)
         _minlstm.backward(z[first:beyond], bias, h0, y_rows, dy_rows, dh, dz, steps.counts[0],

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ._kernels import _recurrent_backward, _recurrent_forward
-from ._native_backend import RAW_ROWS, _chunks, _share
+from ._native_backend import CHUNK, RAW_ROWS, share
 from ._native_cell import kernel_activation
 from ._reference_recurrent import Cell, Run
-from ._steps import Steps, plan, rows, shared_rows, unrows
+from ._steps import Steps, chunks, last_places, plan, rows, shared_rows, unrows
 
 Array = np.ndarray
 
@@ -51,13 +51,13 @@ def forward(run: Run, state: tuple[Array, ...], keep: bool
     kept = None
     if len(steps.index):
         work = len(steps.index) * run.kernel.shape[1] * (len(run.kernel) + depth)
-        threads, bounds = _share(len(h0), work, heads * depth, steps, norm=False)
+        threads, bounds = share(len(h0), work, heads * depth, steps, norm=False)
         pack = len(steps.index) > RAW_ROWS or depth % 16 != 0
         kept = _recurrent_forward.forward(
             x.reshape(-1, x.shape[2]), run.kernel, run.recurrent_kernel, run.bias, mask,
             _phi(run.cell), run.cell.exponential, h, blocks, y.reshape(-1, heads * depth),
             steps.counts[0], steps.offsets, steps.index, bounds, threads, pack, keep)  # fmt: skip
-        last = _last(steps)
+        last = last_places(steps)
         packed[0][: len(last)] = y.reshape(-1, heads * depth)[last]
         if blocks is not None:
             _unblock(blocks, packed[1:], heads)
@@ -81,12 +81,12 @@ def backward(saved: Saved, dy: Array | None, d_state: tuple[Array, ...], need_dx
         dh = _widened(packed[0], heads)
         blocks = None if state0 is None else _blocks(packed[1:], heads)
         work = len(steps.index) * 2 * run.kernel.shape[1] * (len(run.kernel) + depth)
-        threads, bounds = _share(len(h0), work, units, steps, norm=False)
+        threads, bounds = share(len(h0), work, units, steps, norm=False)
         _recurrent_backward.backward(
             kept, state0, x.reshape(-1, x.shape[2]), y.reshape(-1, units), h0, run.kernel,
             run.recurrent_kernel, mask, _phi(run.cell),
             None if dy is None else dy.reshape(-1, units), dh, blocks, steps.counts[0],
-            steps.offsets, steps.index, _chunks(steps), bounds, threads, *grads[:2],
+            steps.offsets, steps.index, chunks(steps, CHUNK), bounds, threads, *grads[:2],
             None if run.bias is None else grads[2],
             None if dx is None else dx.reshape(-1, x.shape[2]))  # fmt: skip
         _narrow(dh, packed[0], heads)  # takes no memory: what is kept is used up
@@ -98,13 +98,6 @@ def backward(saved: Saved, dy: Array | None, d_state: tuple[Array, ...], need_dx
 
 def _phi(cell: Cell) -> tuple[str, float, float, float, float] | None:
     return None if cell.activation is None else kernel_activation(cell.activation)
-
-
-def _last(steps: Steps) -> Array:
-    """The place in x of the last step of each row that has one, in packed order."""
-    row = np.arange(steps.counts[0, 0])
-    lengths = np.searchsorted(-steps.counts[0], -row, side="left")
-    return steps.index[steps.offsets[lengths - 1] + row]
 
 
 def _widened(array: Array, heads: int) -> Array:

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _native_backend, _native_recurrent, _reference_recurrent
-from ._arrays import FLOATS, check_shape, float_array, mask_array, numbers, reset_array
+from ._arrays import check_shape, float_array, mask_array, reset_array
 from ._reference_recurrent import Cell, Run
-from ._run import backend_module, state_array
+from ._run import backend_module, kernel_array, sequences, state_array
 
 Array = np.ndarray
 
@@ -49,9 +49,8 @@ def weights(kernel: Any, recurrent_kernel: Any, bias: Any, gates: int
 
     The kernel's dtype decides.
     """
-    kernel = numbers("kernel", kernel)
-    dtype = kernel.dtype if kernel.dtype in FLOATS else FLOATS[0]
-    kernel = float_array("kernel", kernel, dtype)
+    kernel = kernel_array(kernel)
+    dtype = kernel.dtype
     recurrent_kernel = float_array("recurrent_kernel", recurrent_kernel, dtype)
     shape, form = recurrent_kernel.shape, "(H, H)" if gates == 1 else "(heads, D, 4D)"
     if len(shape) != (2 if gates == 1 else 3) or 0 in shape or shape[-1] != gates * shape[-2]:
@@ -77,11 +76,7 @@ def forward(
     kernel, recurrent_kernel, bias = weights
     heads, depth = recurrent_kernel.shape[:2]
     dtype, units, time_major = kernel.dtype, heads * depth, bool(options.time_major)
-    x = float_array("x", x, dtype)
-    check_shape("x", x, ("T" if time_major else "B", "B" if time_major else "T", len(kernel)))
-    batch, time = (x.shape[1], x.shape[0]) if time_major else x.shape[:2]
-    if time == 0:
-        raise ValueError(f"x: expected at least one time step, got shape {x.shape}")
+    x, batch, time = sequences(x, kernel, time_major)
     state = _state("initial_state", options.initial_state, names, batch, units, dtype)
     if cell.name == "slstm" and (bad := state[2][state[2] < 0]).size:
         raise ValueError(f"initial_state[2]: expected n of at least 0, got {bad[0]}")

@@ -61,10 +61,25 @@ def prepare(kernel: Any, recurrent_kernel: Any, bias: Any, options: dict[str, An
     return weights, make_cell(columns // 4, outputs, weights.kernel.dtype, **options)
 
 
-def _check_weights(kernel: Any, recurrent_kernel: Any, bias: Any, projected: bool) -> Weights:
+def kernel_array(kernel: Any) -> Array:
+    """`kernel` as an array of its own dtype, or float32: it decides that of a run."""
     kernel = numbers("kernel", kernel)
-    dtype = kernel.dtype if kernel.dtype in FLOATS else FLOATS[0]
-    kernel = float_array("kernel", kernel, dtype)
+    return float_array("kernel", kernel, kernel.dtype if kernel.dtype in FLOATS else FLOATS[0])
+
+
+def sequences(x: Any, kernel: Array, time_major: bool) -> tuple[Array, int, int]:
+    """x as an array of kernel's dtype and features, B and T, which is at least 1."""
+    x = float_array("x", x, kernel.dtype)
+    check_shape("x", x, ("T" if time_major else "B", "B" if time_major else "T", len(kernel)))
+    batch, time = (x.shape[1], x.shape[0]) if time_major else x.shape[:2]
+    if time == 0:
+        raise ValueError(f"x: expected at least one time step, got shape {x.shape}")
+    return x, batch, time
+
+
+def _check_weights(kernel: Any, recurrent_kernel: Any, bias: Any, projected: bool) -> Weights:
+    kernel = kernel_array(kernel)
+    dtype = kernel.dtype
     recurrent_kernel = float_array("recurrent_kernel", recurrent_kernel, dtype)
     rows, columns = (0, 0) if recurrent_kernel.ndim != 2 else recurrent_kernel.shape
     if rows == 0 or columns == 0 or columns % 4 or (columns != 4 * rows and not projected):
@@ -129,12 +144,7 @@ def run(
     memory_budget: int | None = None,
 ) -> tuple[Array, State, Any, Any]:  # fmt: skip
     dtype, (outputs, columns) = weights.kernel.dtype, weights.recurrent_kernel.shape
-    x = float_array("x", x, dtype)
-    check_shape("x", x, ("T" if time_major else "B", "B" if time_major else "T",
-                         len(weights.kernel)))  # fmt: skip
-    batch, time = (x.shape[1], x.shape[0]) if time_major else x.shape[:2]
-    if time == 0:
-        raise ValueError(f"x: expected at least one time step, got shape {x.shape}")
+    x, batch, time = sequences(x, weights.kernel, time_major)
     h0, c0 = pair("initial_state", initial_state)
     h0 = state_array("initial_state[0]", h0, batch, outputs, dtype)
     c0 = state_array("initial_state[1]", c0, batch, columns // 4, dtype)

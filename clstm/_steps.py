@@ -126,6 +126,22 @@ def _full(batch: int, time: int, reverse: bool, time_major: bool, groups: int) -
 _cached_full = functools.lru_cache(maxsize=256)(_full)
 
 
+def chunks(steps: Steps, size: int) -> np.ndarray:
+    """The steps at which chunks of `size` packed rows or more begin, and S."""
+    offsets, begins = steps.offsets, [0]
+    while (step := begins[-1]) < len(offsets) - 1:
+        enough = np.searchsorted(offsets, offsets[step] + size)
+        begins.append(min(int(enough), len(offsets) - 1))
+    return np.array(begins)
+
+
+def last_places(steps: Steps) -> np.ndarray:
+    """The place in x of the last step of each row that has one, in packed order; S >= 1."""
+    row = np.arange(steps.counts[0, 0])
+    lengths = np.searchsorted(-steps.counts[0], -row, side="left")
+    return steps.index[steps.offsets[lengths - 1] + row]
+
+
 def rows(array: np.ndarray, steps: Steps, at: np.ndarray | None = None) -> np.ndarray:
     """A copy of `array` (B, ...) in packed order; with resets at the places `at`, else 0."""
     if at is not None:

@@ -10,8 +10,8 @@ import numpy as np
 
 from . import bptt as truncated
 from . import loop
-from ._arguments import callback_list, check_repeats, due, verbosity, whole
-from ._arrays import fraction, positive
+from ._arguments import callback_list, check_repeats, due, verbosity
+from ._arrays import fraction, positive, whole
 from ._serialize import get
 from .callbacks import CallbackList, History, Progress
 from .data.batches import ArraySource, Source

@@ -185,24 +185,19 @@ def test_every_backend_takes_every_option(name):
 
 
 @pytest.mark.parametrize("name", NATIVE)
-def test_bits_do_not_depend_on_threads_or_instruction_set(name):
+def test_bits_do_not_depend_on_threads_or_instruction_set(name, restore):
     if not F.backend_module("native", np.dtype(np.float32)).__name__.endswith("_native_backend"):
         pytest.skip("no native kernels on this CPU")
     _, arguments, keywords = problem(7, name, np.float32, batch=23, units=40)
     assert F.lstm_forward(*arguments, **keywords)[2].backend is _native_backend
     seen = []
-    before = config.get_isa(), config.get_num_threads()
-    try:
-        for isa, threads in itertools.product(config.available_isas(), (1, 2, 3, 5)):
-            if isa == "scalar":
-                continue
-            config.set_isa(isa)
-            config.set_num_threads(threads)
-            results, _ = run(arguments, keywords, "native")
-            seen.append({k: v.tobytes() for k, v in results.items()})
-    finally:
-        config.set_isa(before[0])
-        config.set_num_threads(before[1])
+    for isa, threads in itertools.product(config.available_isas(), (1, 2, 3, 5)):
+        if isa == "scalar":
+            continue
+        config.set_isa(isa)
+        config.set_num_threads(threads)
+        results, _ = run(arguments, keywords, "native")
+        seen.append({k: v.tobytes() for k, v in results.items()})
     assert len(seen) >= 4
     assert all(other == seen[0] for other in seen[1:])
 

@@ -11,15 +11,8 @@ from clstm import LSTM, Dense, Input, Model, Sequential, config, decoding, losse
 from clstm import functional as F
 
 load = runpy.run_path(str(Path(__file__).parent / "golden" / "golden_io.py"))["load"]
+pytestmark = pytest.mark.usefixtures("restore")
 CASES = load("torch_ctc.npz")
-
-
-@pytest.fixture(autouse=True)
-def restore():
-    threads, isa = config.get_num_threads(), config.get_isa()
-    yield
-    config.set_num_threads(threads)
-    config.set_isa(isa)
 
 
 def log_softmax(z):

@@ -8,19 +8,12 @@ import pytest
 from clstm import config
 from clstm import functional as F
 
+pytestmark = pytest.mark.usefixtures("restore")
 VECTOR_ISAS = [isa for isa in config.available_isas() if isa != "scalar"]
 native = pytest.mark.skipif(not VECTOR_ISAS, reason="no native kernels on this CPU")
 # the third has more packed rows than a chunk, the fourth fewer rows than unit blocks
 SHAPES = [(1, 1, 1, 1), (5, 6, 3, 19), (33, 70, 5, 33), (2, 9, 17, 100)]
 OPTIONS = ["dense", "time-major", "lengths", "mask-reverse", "resets", "no-bias"]
-
-
-@pytest.fixture(autouse=True)
-def restore():
-    threads, isa = config.get_num_threads(), config.get_isa()
-    yield
-    config.set_num_threads(threads)
-    config.set_isa(isa)
 
 
 def problem(shape, name="dense", dtype=np.float32, seed=0):

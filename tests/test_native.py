@@ -16,6 +16,7 @@ from clstm import functional as F
 
 VECTOR_ISAS = [isa for isa in config.available_isas() if isa != "scalar"]
 pytestmark = [
+    pytest.mark.usefixtures("restore"),
     pytest.mark.skipif(
         not VECTOR_ISAS, reason="this CPU has no instruction set with native kernels"
     ),
@@ -24,14 +25,6 @@ pytestmark = [
 ]
 THREADS = [1, 2, 3, 5, 8]
 SHAPES = [(1, 3, 5, 1), (3, 7, 65, 17), (13, 5, 33, 48), (33, 4, 10, 100), (2, 150, 16, 64)]
-
-
-@pytest.fixture(autouse=True)
-def restore():
-    threads, isa = config.get_num_threads(), config.get_isa()
-    yield
-    config.set_num_threads(threads)
-    config.set_isa(isa)
 
 
 def problem(shape, seed=0):

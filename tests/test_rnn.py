@@ -135,14 +135,6 @@ def test_float32_is_what_the_specification_gives_in_float64(name, activation):
             np.testing.assert_allclose(got[key], value, rtol=0, atol=2e-5 * scale, err_msg=key)
 
 
-@pytest.fixture
-def restore():
-    before = config.get_isa(), config.get_num_threads()
-    yield
-    config.set_isa(before[0])
-    config.set_num_threads(before[1])
-
-
 @pytest.mark.skipif(not NATIVE, reason="no native kernels on this CPU")
 @pytest.mark.parametrize("shape", [(1, 9, 5, 1), (3, 7, 65, 17), (40, 30, 33, 100)])
 @pytest.mark.parametrize("activation", ["tanh", HARD])

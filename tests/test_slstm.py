@@ -207,14 +207,6 @@ def test_float32_is_what_the_specification_gives_in_float64(name, forget, heads,
             np.testing.assert_allclose(got[key], value, rtol=0, atol=2e-5 * scale, err_msg=key)
 
 
-@pytest.fixture
-def restore():
-    before = config.get_isa(), config.get_num_threads()
-    yield
-    config.set_isa(before[0])
-    config.set_num_threads(before[1])
-
-
 @native_only
 @pytest.mark.parametrize("forget", FORGET)
 @pytest.mark.parametrize("shape", [(1, 9, 5, 1, 1), (3, 7, 65, 3, 17), (40, 30, 33, 2, 40)])
@@ -371,7 +363,7 @@ def test_bad_gradients_are_refused_and_the_tape_is_used_once():
 
 
 @pytest.mark.parametrize("cell", ["slstm", "rnn"])
-def test_ragged_rows_on_many_threads_without_a_tape(cell):
+def test_ragged_rows_on_many_threads_without_a_tape(cell, restore):
     """Row groups are in different stretches at a time, of different numbers of rows."""
     rng = np.random.default_rng(3)
     B, T, I, H = 64, 400, 16, 64
@@ -380,13 +372,9 @@ def test_ragged_rows_on_many_threads_without_a_tape(cell):
     kernel = (rng.normal(size=(I, gates * H)) * 0.3).astype(np.float32)
     recurrent = (rng.normal(size=(H, gates * H)) * 0.2).astype(np.float32)
     run = F.slstm if cell == "slstm" else F.rnn
-    before, seen = config.get_num_threads(), []
-    try:
-        for threads in (1, 2, 2, 3, 5, 5):
-            config.set_num_threads(threads)
-            y, _ = run(x, kernel, recurrent[None] if cell == "slstm" else recurrent,
-                       lengths=lengths)  # fmt: skip
-            seen.append(y.tobytes())
-    finally:
-        config.set_num_threads(before)
+    seen = []
+    for threads in (1, 2, 2, 3, 5, 5):
+        config.set_num_threads(threads)
+        y, _ = run(x, kernel, recurrent[None] if cell == "slstm" else recurrent, lengths=lengths)
+        seen.append(y.tobytes())
     assert all(other == seen[0] for other in seen[1:])

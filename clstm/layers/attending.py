@@ -6,7 +6,6 @@ import numpy as np
 
 from .._arrays import boolean, check_shape, fraction, mask_array
 from .._attention import Places, Rows
-from ..functional import backend_module
 from ..graph import Symbol, is_symbolic
 from .base import Array, Layer
 from .dropout import dropout_mask
@@ -164,13 +163,3 @@ class Attending(Layer):
         """Of the inputs as they came."""
         dx = [places.queries.scatter(d_rows[0]), *(places.keys.scatter(d) for d in d_rows[1:])]
         return dx if len(dx) > 1 else dx[0]
-
-
-def matmul(a: Array, b: Array, out: Array | None = None, **options: bool) -> Array:
-    """`out` (a new array unless given) = a b by the backend in use."""
-    if out is None:
-        rows = a.shape[1] if options.get("transpose_a") else a.shape[0]
-        columns = b.shape[0] if options.get("transpose_b") else b.shape[1]
-        out = np.empty((rows, columns), a.dtype)
-    backend_module(None, a.dtype).matmul(a, b, out, **options)
-    return out

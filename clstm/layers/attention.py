@@ -5,7 +5,8 @@ from typing import Any
 from .. import _additive_attention, _attention
 from .._arrays import boolean, number, positive
 from .._serialize import get, register
-from .attending import Attending, matmul
+from ._products import matmul
+from .attending import Attending
 from .base import Array
 
 SCORES = ("dot", "general", "additive")

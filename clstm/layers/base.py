@@ -230,6 +230,15 @@ class Layer(Configurable):
         else:
             self._check_rank(input_shape)
 
+    def known_features(self, input_shape: Shape) -> int:
+        """The size of the last axis; ValueError if it is not known."""
+        if not input_shape[-1]:
+            raise ValueError(
+                f"inputs of {self.name}: expected a known number of features in the last axis, "
+                f"got shape {input_shape}"
+            )
+        return input_shape[-1]
+
     def _check_rank(self, input_shape: Any) -> None:
         shape = _first(input_shape)
         if self.rank is not None and len(shape) != self.rank:

@@ -273,12 +273,7 @@ class LSTM(Stack):
 
     def build(self, input_shape: Any) -> None:
         shape = input_shape[0] if isinstance(input_shape, list) else input_shape
-        features, units = shape[-1], self.sizes[0]
-        if not features:
-            raise ValueError(
-                f"inputs of {self.name}: expected a known number of features in the last axis, "
-                f"got shape {shape}"
-            )
+        features, units = self.known_features(shape), self.sizes[0]
         kind = CELLS[self.cell]
         columns = kind.gates * units
         self.add_weight("kernel", (features, columns), self.kernel_initializer,

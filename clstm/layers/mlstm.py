@@ -10,7 +10,7 @@ from .._arrays import boolean, check_shape, float_array, mask_array, positive
 from .._kernels._pointwise import add_column_sums
 from .._mlstm import mlstm_backward, mlstm_forward
 from .._serialize import get, register
-from ..functional import backend_module
+from ._products import matmul
 from .base import Array
 from .recurrent import Recurrent
 
@@ -116,12 +116,7 @@ class MLSTM(Recurrent):
 
     def build(self, input_shape: Any) -> None:
         shape = input_shape[0] if isinstance(input_shape, list) else input_shape
-        features = shape[-1]
-        if not features:
-            raise ValueError(
-                f"inputs of {self.name}: expected a known number of features in the last axis, "
-                f"got shape {shape}"
-            )
+        features = self.known_features(shape)
         columns = dict(zip(_PARTS, (3 * self.units, 2 * self.num_heads, self.units), strict=True))
         for part, size in columns.items():
             self.add_weight(f"{part}kernel", (features, size), self.kernel_initializer,
@@ -174,7 +169,7 @@ class MLSTM(Recurrent):
         state = self._states(inputs[1:] if several else [None] * 3, batch, "initial state")
         places = _Places.of(mask, batch, time, self.go_backwards)
         rows = x[places.row, places.position]
-        z = {part: self._product(rows, self.params[f"{part}kernel"]) for part in _PARTS}
+        z = {part: matmul(rows, self.params[f"{part}kernel"]) for part in _PARTS}
         z[""][:, self.units : 2 * self.units] *= self.head_size**-0.5
         for part in _PARTS:
             z[part] += self.params[f"{part}bias"]
@@ -198,11 +193,6 @@ class MLSTM(Recurrent):
             outputs[places.row[places.last]] = y[places.last]
         tape = (x.shape, several, places, rows, z, o, log_f, h_rows, saved)
         return [outputs, *state] if self.return_state else outputs, tape
-
-    def _product(self, rows: Array, kernel: Array) -> Array:
-        out = np.empty((len(rows), kernel.shape[1]), rows.dtype)
-        backend_module(None, rows.dtype).matmul(rows, kernel, out)
-        return out
 
     def backward(self, tape: Any, d_outputs: Any, need_dx: bool = True) -> Any:
         shape, several, places, rows, z, o, log_f, h_rows, saved = tape
@@ -229,7 +219,6 @@ class MLSTM(Recurrent):
         for part in _PARTS:
             add_column_sums(dz[part], self.grads[f"{part}bias"])
         dz[""][:, self.units : 2 * self.units] *= self.head_size**-0.5
-        matmul = backend_module(None, rows.dtype).matmul
         for part in _PARTS:
             matmul(rows, dz[part], self.grads[f"{part}kernel"], transpose_a=True, accumulate=True)
         dx = None

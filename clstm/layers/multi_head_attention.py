@@ -8,7 +8,8 @@ from .. import _attention
 from .._arrays import boolean, positive
 from .._kernels._pointwise import add_column_sums
 from .._serialize import get, register
-from .attending import Attending, matmul
+from ._products import matmul
+from .attending import Attending
 from .base import Array
 
 _INPUTS = ("query", "key", "value")

@@ -110,10 +110,7 @@ class AttentionPooling(Layer):
         self.query_constraint = get("constraint", query_constraint)
 
     def build(self, input_shape: Any) -> None:
-        if not input_shape[-1]:
-            raise ValueError(f"inputs of {self.name}: expected a known number of features in the "
-                             f"last axis, got shape {input_shape}")  # fmt: skip
-        self.add_weight("query", (input_shape[-1],), self.query_initializer,
+        self.add_weight("query", (self.known_features(input_shape),), self.query_initializer,
                         self.query_regularizer, self.query_constraint)  # fmt: skip
 
     def compute_output_shape(self, input_shape: Any) -> Any:

@@ -58,10 +58,7 @@ class TransformerBlock(Layer):
         self._branches: list[list[Layer]] = []
 
     def build(self, input_shape: Any) -> None:
-        features = input_shape[-1]
-        if not features:
-            raise ValueError(f"inputs of {self.name}: expected a known number of features in the "
-                             f"last axis, got shape {input_shape}")  # fmt: skip
+        features = self.known_features(input_shape)
 
         def made(cls: type[Layer], part: str, *args: Any, **options: Any) -> Layer:
             return cls(*args, name=f"{self.name}_{part}", dtype=self.dtype, **options)

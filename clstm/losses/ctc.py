@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._arrays import FLOATS, boolean, float_array, numbers
+from .._arrays import FLOATS, boolean, float_array, numbers, whole
 from .._ctc import ctc_loss, read_labels
 from .._serialize import register
 from .base import Array, Loss, leading
@@ -27,11 +27,7 @@ class CTC(Loss):
     """
 
     def __init__(self, blank: int = 0, zero_infinity: bool = False) -> None:
-        if isinstance(blank, bool) or not isinstance(blank, (int, np.integer)):
-            raise TypeError(f"blank: expected an int, got {type(blank).__name__}")
-        if blank < 0:
-            raise ValueError(f"blank: expected at least 0, got {blank}")
-        self.blank = int(blank)
+        self.blank = whole("blank", blank)
         self.zero_infinity = boolean("zero_infinity", zero_infinity)
 
     def check(self, y_true: ArrayLike, shape: tuple[int, ...]) -> None:

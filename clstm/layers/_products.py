@@ -1,0 +1,19 @@
+"""Matrix products of layers, by the backend in use."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..functional import backend_module
+
+Array = np.ndarray
+
+
+def matmul(a: Array, b: Array, out: Array | None = None, **options: bool) -> Array:
+    """`out` (a new array unless given) = a b by the backend in use."""
+    if out is None:
+        rows = a.shape[1] if options.get("transpose_a") else a.shape[0]
+        columns = b.shape[0] if options.get("transpose_b") else b.shape[1]
+        out = np.empty((rows, columns), a.dtype)
+    backend_module(None, a.dtype).matmul(a, b, out, **options)
+    return out
