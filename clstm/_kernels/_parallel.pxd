@@ -1,11 +1,13 @@
 cdef extern from "barrier.h" nogil:
     ctypedef struct team_barrier:
         pass
-    void barrier_wait(team_barrier *barrier, int size)
 
 cdef extern from "fpmode.h" nogil:
     unsigned long flush_subnormals()
     void restore_mode(unsigned long mode)
+
+# Wait until all `size` threads of a team have come here.
+cdef void barrier_wait(team_barrier *barrier, int size) noexcept nogil
 
 ctypedef void (*team_body)(void *context, int thread, int size) noexcept nogil
 

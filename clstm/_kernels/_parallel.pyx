@@ -11,6 +11,7 @@ cdef extern from "Python.h":
 cdef extern from "team.h" nogil:
     int team_prepare()
     int team_cpus()
+    void team_wait(team_barrier *barrier, int size)
     void team_run(team_body body, void *context, int size)
 
 cdef extern from * nogil:
@@ -47,6 +48,10 @@ cdef int allowed() noexcept nogil:
 cdef int team(Py_ssize_t work, Py_ssize_t grain) noexcept nogil:
     cdef Py_ssize_t size = work // grain
     return <int>min(size, <Py_ssize_t>allowed()) if size > 1 else 1
+
+
+cdef void barrier_wait(team_barrier *barrier, int size) noexcept nogil:
+    team_wait(barrier, size)
 
 
 cdef void run(team_body body, void *context, int size) noexcept nogil:

@@ -4,6 +4,8 @@
 #define CLSTM_BARRIER_H
 
 #include <stdatomic.h>
+#include <stdint.h>
+#include <time.h>
 
 #if defined(__linux__)
 #include <linux/futex.h>
@@ -26,8 +28,9 @@
 #endif
 
 /* Inside a call: some 300 microseconds, for a halted virtual CPU takes 100 to wake, and a thread that
-   sleeps meanwhile is woken on the CPU of the one that wakes it. */
-enum { SPINS = 20000 };
+   sleeps meanwhile is woken on the CPU of the one that wakes it.  A wait within the first few is not
+   worth a look at the clock. */
+enum { SPINS = 20000, SHORT_SPINS = 200 };
 
 /* A number that one side changes and others wait for. */
 typedef struct {
@@ -53,6 +56,24 @@ static inline int signal_wait_while(team_signal *s, unsigned value, int spins)
     return 1;
 }
 
+static inline int64_t nanoseconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+/* Returns the nanoseconds that it waited; a short wait is 0. */
+static inline int64_t signal_wait_timed(team_signal *s, unsigned value)
+{
+    for (int k = 0; k < SHORT_SPINS; k++) {
+        if (atomic_load_explicit(&s->value, memory_order_acquire) != value) return 0;
+        PAUSE();
+    }
+    const int64_t begin = nanoseconds();
+    signal_wait_while(s, value, SPINS);
+    return nanoseconds() - begin;
+}
+
 /* All zeros at first; _panels.pxd knows its size. */
 typedef struct {
     team_signal round;
@@ -61,16 +82,17 @@ typedef struct {
 
 _Static_assert(sizeof(team_barrier) == 128, "BARRIER in _panels.pxd");
 
-static inline void barrier_wait(team_barrier *barrier, int size)
+/* Returns the nanoseconds that it waited; a short wait is 0. */
+static inline int64_t barrier_wait(team_barrier *barrier, int size)
 {
-    if (size == 1) return;
+    if (size == 1) return 0;
     const unsigned round = atomic_load_explicit(&barrier->round.value, memory_order_relaxed);
     if (atomic_fetch_add_explicit(&barrier->arrived, 1, memory_order_acq_rel) == size - 1) {
         atomic_store_explicit(&barrier->arrived, 0, memory_order_relaxed);
         signal_set(&barrier->round, round + 1);
-    } else {
-        signal_wait_while(&barrier->round, round, SPINS);
+        return 0;
     }
+    return signal_wait_timed(&barrier->round, round);
 }
 
 #endif

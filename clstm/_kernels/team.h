@@ -32,7 +32,49 @@ static struct {
     pthread_t threads[MOST];
     team_signal call[MOST]; /* [thread]: counts the calls that this worker takes part in */
     team_signal done;       /* counts the workers that have finished the call */
+    _Atomic int64_t waited; /* nanoseconds that the call's threads waited for each other */
 } pool = {.taken = ATOMIC_FLAG_INIT};
+static _Thread_local int64_t waited; /* this thread's part of it so far */
+
+/* The one way for a team's threads to wait for each other. */
+static void team_wait(team_barrier *barrier, int size)
+{
+    waited += barrier_wait(barrier, size);
+}
+
+/* Threads that share the CPUs with other processes wait for those that are not running; a team of
+   n may take many times as long as the caller alone.  It is slower than the caller alone if its
+   threads have waited for (n - 1) times the time that passed.  So calls are judged together, those
+   of each JUDGED nanoseconds, and who waited for three quarters of that goes on with three quarters
+   of the threads for PENALTY times as long; then one more is tried.  The size of a team changes no
+   bit of a result. */
+enum { JUDGED = 20000000, PENALTY = 20 };
+static struct {
+    int limit;     /* on the size, 0: none */
+    int64_t until; /* when one more may be tried */
+    int64_t time, possible, waited; /* since the last judgement; possible: (n - 1) times the time */
+} trial;
+
+static int limited(int size)
+{
+    if (trial.limit == 0 || trial.limit >= size) return size;
+    return nanoseconds() < trial.until ? trial.limit : trial.limit + 1;
+}
+static void judge(int size, int64_t begin, int64_t all_waited)
+{
+    const int64_t now = nanoseconds();
+    trial.time += now - begin;
+    trial.possible += (size - 1) * (now - begin);
+    trial.waited += all_waited;
+    if (trial.time < JUDGED) return;
+    if (trial.waited > trial.possible / 4 * 3) {
+        trial.limit = size - (size + 3) / 4;
+        trial.until = now + PENALTY * trial.time;
+    } else if (size > trial.limit) {
+        trial.limit = trial.limit == 0 ? 0 : size;
+    }
+    trial.time = trial.possible = trial.waited = 0;
+}
 
 /* A worker that is woken while the other virtual CPUs of a guest are halted is put on the caller's
    CPU, where it would wait for the caller, and the caller for it.  So it wakes on the others alone,
@@ -61,7 +103,9 @@ static void *work(void *number)
     for (unsigned seen = 0;; seen++) {
         if (signal_wait_while(&pool.call[thread], seen, DOCK_SPINS)) allow_all();
         restore_mode(pool.mode);
+        waited = 0;
         pool.body(pool.context, thread, pool.size);
+        atomic_fetch_add(&pool.waited, waited);
         atomic_fetch_add(&pool.done.value, 1);
         if (atomic_load(&pool.done.sleepers) > 0) WAKE(&pool.done.value);
     }
@@ -71,6 +115,7 @@ static void *work(void *number)
 static void forget_workers(void) /* in a forked child they do not exist */
 {
     memset(&pool, 0, sizeof pool);
+    memset(&trial, 0, sizeof trial);
     atomic_flag_clear(&pool.taken);
 }
 
@@ -116,23 +161,32 @@ static void team_run(team_body body, void *context, int size)
 {
     if (size == 1 || atomic_flag_test_and_set(&pool.taken)) {
         body(context, 0, 1);
-    } else {
-        size = gather_workers(size < MOST ? size : MOST);
-        pool.body = body, pool.context = context, pool.size = size;
-        pool.mode = read_mode();
-        atomic_store(&pool.done.value, 0);
-#if defined(__linux__)
-        sched_getaffinity(0, sizeof pool.allowed, &pool.allowed);
-#endif
-        for (int t = 1; t < size; t++) {
-            if (atomic_load(&pool.call[t].sleepers) > 0) wake_elsewhere(t);
-            signal_set(&pool.call[t], atomic_load(&pool.call[t].value) + 1);
-        }
-        body(context, 0, size);
-        for (unsigned n; (n = atomic_load(&pool.done.value)) < (unsigned)size - 1;)
-            signal_wait_while(&pool.done, n, SPINS);
-        atomic_flag_clear(&pool.taken);
+        return;
     }
+    size = gather_workers(limited(size < MOST ? size : MOST));
+    if (size == 1) {
+        atomic_flag_clear(&pool.taken); /* for other callers */
+        body(context, 0, 1);
+        return;
+    }
+    const int64_t begin = nanoseconds();
+    pool.body = body, pool.context = context, pool.size = size;
+    pool.mode = read_mode();
+    atomic_store(&pool.done.value, 0);
+    atomic_store(&pool.waited, 0);
+#if defined(__linux__)
+    sched_getaffinity(0, sizeof pool.allowed, &pool.allowed);
+#endif
+    for (int t = 1; t < size; t++) {
+        if (atomic_load(&pool.call[t].sleepers) > 0) wake_elsewhere(t);
+        signal_set(&pool.call[t], atomic_load(&pool.call[t].value) + 1);
+    }
+    waited = 0;
+    body(context, 0, size);
+    for (unsigned n; (n = atomic_load(&pool.done.value)) < (unsigned)size - 1;)
+        waited += signal_wait_timed(&pool.done, n);
+    judge(size, begin, waited + atomic_load(&pool.waited));
+    atomic_flag_clear(&pool.taken);
 }
 
 #endif

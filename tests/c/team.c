@@ -36,7 +36,7 @@ static void body(void *context, int thread, int size)
     int sum = 0;
     for (int step = 0; step < STEPS; step++) {
         s->cells[step & 1][thread] = step + thread;
-        barrier_wait(&s->barrier, size);
+        team_wait(&s->barrier, size);
         for (int t = 0; t < size; t++) sum += s->cells[step & 1][t];
     }
     s->sums[thread] = sum;
@@ -71,8 +71,27 @@ static void *call(void *argument)
     return (void *)teams;
 }
 
+/* A team that waits for most of its time shrinks by a quarter, later grows by one, if that goes well. */
+static int trials(void)
+{
+    const int64_t long_ago = nanoseconds() - 2 * JUDGED;
+    judge(8, long_ago, 7 * JUDGED); /* half of the possible */
+    if (limited(8) != 8) return 1;
+    judge(8, long_ago, 14 * (int64_t)JUDGED);
+    if (limited(8) != 6 || limited(3) != 3) return 1;
+    trial.until = 0;
+    if (limited(8) != 7) return 1;
+    judge(7, long_ago, 0);
+    if (limited(8) != 8 || trial.limit != 7) return 1;
+    for (int size = 7; size > 1; size = trial.limit) judge(size, long_ago, 7 * 2 * (int64_t)JUDGED);
+    if (limited(8) != 1) return 1;
+    memset(&trial, 0, sizeof trial);
+    return 0;
+}
+
 int main(void)
 {
+    if (trials() != 0) return 1;
     if (team_prepare() != 0 || team_cpus() < 1) return 1;
     for (available = 0; available < LARGEST; available += 2) {
         pthread_t callers[CALLERS];
