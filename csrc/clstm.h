@@ -16,8 +16,8 @@
 #include <stdint.h>
 #include <string.h> /* memcpy */
 
-/* Panels: matrices laid out for the tile below in groups of 16 columns, zeros past the last. The
-   four gates of the same 16 units make four groups side by side: 64 reals for each k. */
+/* Panels: matrices laid out for the tile below in groups of 16 columns, zeros past the last: a line
+   of the cache for each k. The gates of one row have those of the same 16 units side by side. */
 enum { CLSTM_GROUP = 16, CLSTM_GATES = 64 };
 
 /* C (rows, columns) = start + A (rows, blocks * depth) B, for up to 4 groups of columns.
@@ -70,15 +70,16 @@ typedef struct clstm_step {
     ptrdiff_t rows, depth; /* depth: the length of h */
     const float *h;        /* (rows, h_row): h_{t-1} */
     ptrdiff_t h_row;
-    const float *panel; /* (depth, 64) at b_k reals a row, gates b_group apart */
+    const float *panel; /* (depth, 16) for each gate: b_k reals a row, gates b_group apart */
     ptrdiff_t b_k, b_group;
     /* x_t W + bias is in `gates` already if x is NULL. Else: x_t at x[x_index[r] * x_row],
-       x_depth reals; the kernel's panel, with the strides of `panel`; the bias of gate v at
-       bias[v * b_group] */
+       x_depth reals; the kernel's panel, also b_k reals a row, gates x_group apart; the bias of
+       gate v at bias[v * bias_group] */
     const float *x;
     const ptrdiff_t *x_index;
     ptrdiff_t x_row, x_depth;
     const float *x_panel, *bias;
+    ptrdiff_t x_group, bias_group;
     float *gates;        /* (rows, 64) out: the activations i f g o; NULL beside x: not kept */
     const float *c_prev; /* (rows, 16) */
     float *c;            /* (rows, 16) out; may be c_prev */

@@ -46,6 +46,7 @@ cdef extern from "clstm.h" nogil:
         Py_ssize_t x_row, x_depth
         const float *x_panel
         const float *bias
+        Py_ssize_t x_group, bias_group
         float *gates
         const float *c_prev
         float *c

@@ -48,6 +48,7 @@ cdef struct Back:
     float *d_bias
     float *dx
     float *scratch  # (tiles, most, TILE): x and h_{t-1} of a chunk, in tiles
+    const Py_ssize_t *in_tiles  # column k of x or h_{t-1} is at in_tiles[k]
 
 
 cdef inline const float *cells_before(const Back *b, Py_ssize_t u, Py_ssize_t s) noexcept nogil:

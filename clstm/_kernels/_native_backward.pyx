@@ -258,6 +258,8 @@ def backward(float[::1] kept, const float[:, ::1] x, const float[:, ::1] y, cons
     b.x, b.y, b.h0 = &x[0, 0], &y[0, 0], &h0[0, 0]
     b.d_kernel, b.d_recurrent = &d_kernel[0, 0], &d_recurrent[0, 0]
     cdef Py_ssize_t tiles = (b.I + TILE - 1) // TILE + (b.P + TILE - 1) // TILE + 1
+    cdef Py_ssize_t columns = max(b.I, b.P)
+    cdef Py_ssize_t *in_tiles
     cdef double per_chunk = 16.0 * b.H * (b.I + b.P) * b.most
     cdef Py_ssize_t together = max(<Py_ssize_t>1, <Py_ssize_t>(BETWEEN_SIGNALS / per_chunk))
     cdef float *scratch = allocate(
@@ -265,7 +267,7 @@ def backward(float[::1] kept, const float[:, ::1] x, const float[:, ::1] y, cons
         + floats(b.B, HP) + floats(b.B, PP)
         + (floats(b.B, HP) + floats(b.most, PP) if b.projected else 0)
         + (floats(b.B, PP) if zoneout else 0) + panels_size(b.P, b.H, True)
-        + (panels_size(b.I, b.H, True) if b.dx else 0))
+        + (panels_size(b.I, b.H, True) if b.dx else 0) + floats(2 * columns))
     try:
         with nogil:
             room = scratch
@@ -273,6 +275,10 @@ def backward(float[::1] kept, const float[:, ::1] x, const float[:, ::1] y, cons
             memset(b.barriers, 0, row_bounds.shape[0] * sizeof(team_barrier))
             b.everybody = b.barriers + b.row_groups
             b.scratch = carve(&room, tiles * b.most * TILE)
+            in_tiles = <Py_ssize_t*>carve(&room, 2 * columns)
+            for k in range(columns):
+                in_tiles[k] = k // TILE * b.most * TILE + k % TILE
+            b.in_tiles = in_tiles
             b.dc, b.dh = carve(&room, b.B * HP), carve(&room, b.B * PP)
             if b.projected:
                 b.dm, b.dp = carve(&room, b.B * HP), carve(&room, b.most * PP)

@@ -23,7 +23,7 @@ cdef struct Run:
     const float *raw_recurrent
     Weights kernel, recurrent
     const float *bias  # a row of `kernel`: unit block u at bias_unit * u
-    Py_ssize_t bias_unit
+    Py_ssize_t bias_unit, bias_gate
     const float *recurrent_mask  # (B, PP) or NULL
     const clstm_cell *cell  # NULL: the plain one
     float *h_kept  # [NU][B][16], with zoneout_h; (B, PP) with a projection too

@@ -59,7 +59,7 @@ cdef void project(const Run *r, const Share *own, Py_ssize_t s, Py_ssize_t end) 
     g.a, g.a_row, g.a_k = r.x, r.I, 1
     g.b_k, g.b_group = r.kernel.row, r.kernel.gate
     g.c_row, g.c_group, g.width, g.last = GATES, GROUP, GROUP, GROUP
-    g.start_group = r.kernel.gate
+    g.start_group = r.bias_gate
     while s < end:
         row = min(own.row, r.counts[s])
         row_end = min(own.row_end, r.counts[s])
@@ -159,6 +159,7 @@ cdef void steps_forward(const Run *r, int thread, int size) noexcept nogil:
     memset(&step, 0, sizeof(step))
     step.depth, step.h_row, step.next_row = r.P, PP, HP
     step.b_k, step.b_group = r.recurrent.row, r.recurrent.gate
+    step.x_group, step.bias_group = r.kernel.gate, r.bias_gate
     step.y_row = r.P
     step.x_row, step.x_depth = r.I, r.I
     step.cell = r.cell
@@ -212,9 +213,9 @@ cdef void set_panels(Run *r, const float *kernel, Py_ssize_t I, const float *rec
     """The weights of a run, packed."""
     r.kernel.at, r.kernel.unit = kernel, I * GATES
     r.recurrent.at, r.recurrent.unit = recurrent, P * GATES
-    r.kernel.row = r.recurrent.row = GATES
-    r.kernel.gate = r.recurrent.gate = GROUP
-    r.bias, r.bias_unit = bias, GATES
+    r.kernel.gate, r.recurrent.gate = I * GROUP, P * GROUP
+    r.kernel.row = r.recurrent.row = GROUP
+    r.bias, r.bias_unit, r.bias_gate = bias, GATES, GROUP
 
 
 cdef void set_raw(Run *r, const float *kernel, const float *recurrent, Py_ssize_t H,
@@ -223,7 +224,7 @@ cdef void set_raw(Run *r, const float *kernel, const float *recurrent, Py_ssize_
     r.kernel.at, r.recurrent.at, r.bias = kernel, recurrent, bias
     r.kernel.unit = r.recurrent.unit = r.bias_unit = GROUP
     r.kernel.row = r.recurrent.row = 4 * H
-    r.kernel.gate = r.recurrent.gate = H
+    r.kernel.gate = r.recurrent.gate = r.bias_gate = H
 
 
 def forward(const float[:, ::1] x, const float[:, ::1] kernel,

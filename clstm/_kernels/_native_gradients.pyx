@@ -2,7 +2,7 @@
 
 from libc.string cimport memset
 
-from ._dispatch cimport clstm_gemm, clstm_kernels, native_kernels
+from ._dispatch cimport clstm_gemm, native_kernels
 from ._native_backward cimport Back, cells_before
 from ._panels cimport GATES, GROUP, ONE, ZEROS, gemm_groups, up
 
@@ -38,35 +38,39 @@ cdef void gather(const Back *b, bint recurrent, Py_ssize_t tile, Py_ssize_t p, P
 cdef void weights_gradient(const Back *b, Py_ssize_t step, Py_ssize_t end_step, int thread,
                            int size) noexcept nogil:
     """Each thread has rows of the gradients of its own, in tiles of 6."""
-    cdef const clstm_kernels *table = native_kernels()
     cdef Py_ssize_t x_tiles = (b.I + TILE - 1) // TILE, h_tiles = (b.P + TILE - 1) // TILE
     cdef Py_ssize_t tiles = x_tiles + h_tiles + (1 if b.d_bias != NULL else 0)
     cdef Py_ssize_t first = tiles * thread // size, last = tiles * (thread + 1) // size
-    cdef Py_ssize_t p = b.offsets[step], end = b.offsets[end_step], u, t
-    cdef float *rows = b.scratch + first * b.most * TILE
+    cdef Py_ssize_t p = b.offsets[step], end = b.offsets[end_step], u, t, tile = b.most * TILE
+    cdef Py_ssize_t x_last = min(last, x_tiles), h_last = min(last, x_tiles + h_tiles) - x_tiles
+    cdef Py_ssize_t h_first = max(<Py_ssize_t>0, first - x_tiles)
     cdef clstm_gemm g
     memset(&g, 0, sizeof(g))
     g.groups, g.blocks, g.depth = 4, 1, end - p
     g.b_k, g.b_group = GATES, GROUP
     g.c_row, g.c_group = 4 * b.H, b.H
-    for t in range(first, min(last, x_tiles + h_tiles)):
-        gather(b, t >= x_tiles, t - x_tiles if t >= x_tiles else t, p, end, step,
-               rows + (t - first) * b.most * TILE)
+    for t in range(first, x_last):
+        gather(b, False, t, p, end, step, b.scratch + t * tile)
+    for t in range(h_first, h_last):
+        gather(b, True, t, p, end, step, b.scratch + (x_tiles + t) * tile)
     for u in range(b.NU):
         g.width = g.last = min(<Py_ssize_t>GROUP, b.H - u * GROUP)
-        for t in range(first, last):
-            g.a, g.a_row, g.a_k = rows + (t - first) * b.most * TILE, 1, TILE
-            g.b = (b.recurrent_gates if t >= x_tiles else b.gates) + (u * b.N + p) * GATES
-            if t < x_tiles:
-                g.rows = min(<Py_ssize_t>TILE, b.I - t * TILE)
-                g.c = b.d_kernel + t * TILE * 4 * b.H + u * GROUP
-            elif t < x_tiles + h_tiles:
-                g.rows = min(<Py_ssize_t>TILE, b.P - (t - x_tiles) * TILE)
-                g.c = b.d_recurrent + (t - x_tiles) * TILE * 4 * b.H + u * GROUP
-            else:
-                g.a, g.a_k, g.rows = ONE, 0, 1
-                g.c = b.d_bias + u * GROUP
-            table.gemm(&g)
+        g.a_index, g.a_row, g.a_k = b.in_tiles, 1, TILE
+        g.b = b.gates + (u * b.N + p) * GATES
+        if first < x_last:
+            g.a, g.rows = b.scratch + first * tile, min(x_last * TILE, b.I) - first * TILE
+            g.c = b.d_kernel + first * TILE * 4 * b.H + u * GROUP
+            native_kernels().gemm(&g)
+        g.b = b.recurrent_gates + (u * b.N + p) * GATES
+        if h_first < h_last:
+            g.a = b.scratch + (x_tiles + h_first) * tile
+            g.rows = min(h_last * TILE, b.P) - h_first * TILE
+            g.c = b.d_recurrent + h_first * TILE * 4 * b.H + u * GROUP
+            native_kernels().gemm(&g)
+        if last > x_tiles + h_tiles:
+            g.a, g.a_index, g.a_k, g.rows = ONE, NULL, 0, 1
+            g.c = b.d_bias + u * GROUP
+            native_kernels().gemm(&g)
 
 
 cdef void peephole_gradient(const Back *b, Py_ssize_t begin, Py_ssize_t end, int thread,

@@ -28,7 +28,7 @@ cdef Py_ssize_t up(Py_ssize_t n) noexcept nogil
 cdef Py_ssize_t floats(Py_ssize_t a, Py_ssize_t b=*, Py_ssize_t c=*) except -1 nogil
 cdef Py_ssize_t panels_size(Py_ssize_t K, Py_ssize_t H, bint transposed) except -1 nogil
 # One thread's share of packing a kernel w (K, 4H), with zeros where a unit or a row does not exist:
-# to gate panels [NU][K][4][16] or, transposed, to [K / 16][NU][4][16][16]
+# to gate panels [NU][4][K][16] or, transposed, to [K / 16][NU][4][16][16]
 cdef void pack_share(const float *w, Py_ssize_t K, Py_ssize_t H, bint transposed, float *panels,
                      int thread, int size) noexcept nogil
 

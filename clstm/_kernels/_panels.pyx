@@ -40,7 +40,8 @@ cdef void pack_share(const float *w, Py_ssize_t K, Py_ssize_t H, bint transposed
         memset(panels + first * panel, 0, (last - first) * panel * sizeof(float))
     for v in range(4):
         if not transposed:
-            table.pack(K, H, w + v * H, 4 * H, 1, panels + v * GROUP, GATES, panel, first, last)
+            table.pack(K, H, w + v * H, 4 * H, 1, panels + v * K * GROUP, GROUP, panel, first,
+                       last)
             continue
         for u in range(NU):
             table.pack(min(<Py_ssize_t>GROUP, H - u * GROUP), K, w + v * H + u * GROUP, 1, 4 * H,

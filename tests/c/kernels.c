@@ -64,15 +64,16 @@ static void lstm(const clstm_kernels *t)
     float *before = numbers(ROWS * 16, 2);
     ptrdiff_t index[ROWS];
     for (int r = 0; r < ROWS; r++) index[r] = (r * 3) % ROWS;
-    clstm_step s = {.rows = ROWS, .depth = H, .h = h, .h_row = H, .panel = panel, .b_k = 64,
-                    .b_group = 16, .gates = gates, .c_prev = before, .c = c, .mask = mask,
+    clstm_step s = {.rows = ROWS, .depth = H, .h = h, .h_row = H, .panel = panel, .b_k = 16,
+                    .b_group = H * 16, .gates = gates, .c_prev = before, .c = c, .mask = mask,
                     .h_next = next, .next_row = H, .y = y, .y_index = index, .y_row = UNITS, .units = UNITS};
     t->lstm_step(&s);
     print(t->isa, "lstm_step:y", y, ROWS * UNITS);
     print(t->isa, "lstm_step:h", next, UNITS);
     clstm_step own = s; /* that projects x itself, and keeps no gates */
     own.x = numbers(ROWS * H, 1), own.x_index = index, own.x_row = H, own.x_depth = H - 2;
-    own.x_panel = panel + 64, own.bias = panel, own.gates = NULL;
+    own.x_panel = panel + 32, own.x_group = H * 16, own.bias = panel, own.bias_group = 16;
+    own.gates = NULL;
     own.y = numbers(ROWS * UNITS, 1), own.c = numbers(ROWS * 16, 1);
     t->lstm_step(&own);
     print(t->isa, "lstm_step:own", own.y, ROWS * UNITS);
