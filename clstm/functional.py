@@ -18,6 +18,7 @@ from . import config
 from ._arrays import check_shape, float_array, positive
 from ._cell import NO_NOISE, Cell, Noise
 from ._checkpoints import read_budget
+from ._crf import crf_loss, crf_marginals
 from ._ctc import ctc_loss
 from ._kernels._packed import step_raw
 from ._minlstm import minlstm, minlstm_backward, minlstm_forward
@@ -35,10 +36,12 @@ from ._run import (
 )
 from ._slstm import slstm, slstm_backward, slstm_forward
 
-__all__ = ["Grads", "Packed", "Tape", "backend_module", "ctc_loss", "lstm", "lstm_backward",
-           "lstm_forward", "lstm_gates", "minlstm", "minlstm_backward", "minlstm_forward", "pack",
-           "rnn", "rnn_backward", "rnn_forward", "slstm", "slstm_backward",
-           "slstm_forward"]  # fmt: skip
+__all__ = [
+    "Grads", "Packed", "Tape", "backend_module", "crf_loss", "crf_marginals", "ctc_loss", "lstm",
+    "lstm_backward", "lstm_forward", "lstm_gates", "minlstm", "minlstm_backward",
+    "minlstm_forward", "pack", "rnn", "rnn_backward", "rnn_forward", "slstm", "slstm_backward",
+    "slstm_forward",
+]  # fmt: skip
 
 
 class Grads(NamedTuple):

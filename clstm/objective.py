@@ -147,7 +147,7 @@ class Objective:
         for k, metric, uses_weights, _ in self._metrics:
             w = weight[k] if uses_weights and weight is not None else None
             mask, labels = masks[k], y[k]
-            if mask is not None and outputs[k].ndim == 3:
+            if mask is not None and outputs[k].ndim > 2:
                 w = mask if w is None else np.reshape(w, (len(w), -1)) * mask
                 valid = mask.reshape(mask.shape + (1,) * (labels.ndim - 2))
                 labels = np.where(valid, labels, 0)  # 0 times NaN would be NaN

@@ -249,6 +249,17 @@ typedef struct clstm_kernels {
     ptrdiff_t (*ctc_beam)(ptrdiff_t T, ptrdiff_t K, const void *logits, ptrdiff_t blank,
                           ptrdiff_t width, ptrdiff_t paths, ptrdiff_t most, ptrdiff_t *labels,
                           double *scores, double *room);
+    /* --- linear-chain conditional random field, one row, in float64 inside ----------------------
+       potentials (T, K, K); tags (T) below K.  Returns the loss, or log Z if tags is NULL; NaN if
+       NaN or infinity is among the potentials, infinity if the tags, or all paths, are impossible,
+       and d_potentials (T, K, K) is then anything; else the gradient of what is returned.
+       room: T K + K K + 3K doubles */
+    double (*crf)(ptrdiff_t T, ptrdiff_t K, const void *potentials, const ptrdiff_t *tags,
+                  void *d_potentials, double *room);
+    /* tags (T) out: the best path, whose score is returned; NaN as above, -infinity if there is
+       none.  from (T, K): scratch; room: K K + 2K doubles */
+    double (*crf_viterbi)(ptrdiff_t T, ptrdiff_t K, const void *potentials, ptrdiff_t *tags,
+                          ptrdiff_t *from, double *room);
     /* --- attention; NULL as those above ----------------------------------------------------------
        a = softmax(scale a) of the first limits[r] of each row's `columns`, 0 in the others; the
        rows are a_row apart */

@@ -166,6 +166,10 @@ cdef extern from "clstm.h" nogil:
                                Py_ssize_t width, Py_ssize_t paths, Py_ssize_t most,
                                Py_ssize_t *labels, double *scores,
                                double *room) noexcept nogil
+        double (*crf)(Py_ssize_t T, Py_ssize_t K, const void *potentials, const Py_ssize_t *tags,
+                      void *d_potentials, double *room) noexcept nogil
+        double (*crf_viterbi)(Py_ssize_t T, Py_ssize_t K, const void *potentials, Py_ssize_t *tags,
+                              Py_ssize_t *came_from, double *room) noexcept nogil
         void (*softmax)(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t a_row,
                         const Py_ssize_t *limits, float scale, float *a) noexcept nogil
         void (*softmax_backward)(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t row,

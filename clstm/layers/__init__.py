@@ -4,6 +4,7 @@ from .activation import Activation
 from .attention import Attention
 from .base import Layer
 from .bidirectional import Bidirectional
+from .crf import CRF
 from .dense import Dense
 from .dropout import Dropout
 from .embedding import Embedding
@@ -21,7 +22,7 @@ from .time_distributed import TimeDistributed
 from .transformer_block import TransformerBlock
 
 __all__ = [
-    "LSTM", "MLSTM", "Activation", "Add", "Attention", "AttentionPooling", "Bidirectional",
+    "CRF", "LSTM", "MLSTM", "Activation", "Add", "Attention", "AttentionPooling", "Bidirectional",
     "Concatenate", "Dense", "Dropout", "Embedding", "Flatten", "GlobalAveragePooling1D",
     "GlobalMaxPooling1D", "Input", "InputLayer", "Layer", "LayerNormalization", "Masking",
     "MultiHeadAttention", "PositionEmbedding", "PositionalEncoding", "Reshape", "TimeDistributed",

@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import _serialize
 from .base import Loss
+from .crf import CRF
 from .crossentropy import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -21,8 +22,9 @@ from .ctc import CTC
 from .regression import Huber, MeanAbsoluteError, MeanSquaredError
 
 __all__ = [
-    "CTC", "BinaryCrossentropy", "CategoricalCrossentropy", "Huber", "Loss", "MeanAbsoluteError",
-    "MeanSquaredError", "SparseCategoricalCrossentropy", "get", "resolve", "task",
+    "CRF", "CTC", "BinaryCrossentropy", "CategoricalCrossentropy", "Huber", "Loss",
+    "MeanAbsoluteError", "MeanSquaredError", "SparseCategoricalCrossentropy", "get", "resolve",
+    "task",
 ]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from .. import _serialize
 from ..losses import task
 from .auc import AUC
 from .base import Mean, Metric
+from .crf import CRFAccuracy
 from .pointwise import (
     BinaryAccuracy,
     CategoricalAccuracy,
@@ -24,7 +25,7 @@ from .pointwise import (
 from .precision_recall import Precision, Recall
 
 __all__ = [
-    "AUC", "BinaryAccuracy", "CategoricalAccuracy", "Mean", "MeanAbsoluteError",
+    "AUC", "BinaryAccuracy", "CRFAccuracy", "CategoricalAccuracy", "Mean", "MeanAbsoluteError",
     "MeanSquaredError", "Metric", "Precision", "Recall", "SparseCategoricalAccuracy", "get",
     "resolve",
 ]  # fmt: skip

@@ -230,6 +230,22 @@ static void optimizers(const clstm_kernels *t)
     t->dropout_mask(N, p, 0.3, 42, 8), print(t->isa, "dropout_mask", p, N);
 }
 
+static void chains(const clstm_kernels *t)
+{
+    enum { T = 12, K = 7, L = 4, BEAM = 5 };
+    ptrdiff_t tags[T], from[T * K], labels[L] = {3, 1, 1, 6}, found[T];
+    float *a = numbers(T * K * K, 3), *d = numbers(T * K * K, 1), value[6];
+    double room[1024], score;
+    for (int k = 0; k < T; k++) tags[k] = k * 3 % K;
+    value[0] = (float)t->crf(T, K, a, tags, d, room), print(t->isa, "crf:d", d, T * K * K);
+    value[1] = (float)t->crf_viterbi(T, K, a, tags, from, room);
+    value[2] = (float)t->ctc(T, K, L, a, labels, 0, d, room), print(t->isa, "ctc:d", d, T * K);
+    t->ctc_greedy(T, K, a, 0, found, &score, room), value[3] = (float)score;
+    t->ctc_beam(T, K, a, 0, BEAM, 1, T, found, &score, room), value[4] = (float)score;
+    value[5] = (float)(tags[5] * K + found[0]);
+    print(t->isa, "chains", value, 6);
+}
+
 int main(void)
 {
     for (const clstm_kernels *const *t = clstm_available(); *t; t++) {
@@ -243,6 +259,7 @@ int main(void)
         scan(*t);
         recurrent(*t);
         optimizers(*t);
+        chains(*t);
     }
     return 0;
 }

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .._arrays import FLOATS, float_array, numbers
+from .._crf import crf_loss, read_tags, valid_first
+from .._serialize import register
+from .base import Array, Loss, leading
+
+
+@register("loss", "crf")
+class CRF(Loss):
+    """-log p(tags) of a linear-chain conditional random field, the mean over the rows.
+
+    y_true is (B, T): tags; whole numbers of any dtype, anything at masked steps. y_pred is (B, T,
+    K, K), the log potentials that `layers.CRF` gives. sample_weight is (B,). A mask (B, T), of any
+    pattern, takes steps out; a row without a step is not counted.
+
+    Raises:
+        ValueError: as `functional.crf_loss`; y_true has fractions.
+    """
+
+    def check(self, y_true: ArrayLike, shape: tuple[int, ...]) -> None:
+        self._targets(y_true, np.broadcast_to(np.float32(0), shape))
+
+    def value_and_gradient(
+        self,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+    ) -> tuple[float, Array]:
+        own = getattr(y_pred, "dtype", None)
+        p = float_array("y_pred", y_pred, FLOATS[own == FLOATS[1]])
+        t = self._targets(y_true, p)
+        keep = np.ones(t.shape, bool)
+        if mask is not None:
+            keep &= leading("mask", mask, t.shape, np.bool_)
+        t = read_tags(t, keep, p.shape[2])
+        steps = keep.sum(axis=1)
+        weights = (steps > 0).astype(np.float64)
+        scale = 1.0 / max(1.0, weights.sum())
+        if sample_weight is not None:
+            weights *= leading("sample_weight", sample_weight, t.shape[:1], np.float64)
+        order = valid_first(keep)
+        moved = not (order == np.arange(t.shape[1])).all()
+        if moved:
+            rows = np.arange(len(t))[:, None]
+            p, t = p[rows, order], t[rows, order]
+        losses, d = crf_loss(p, t, lengths=steps)
+        if moved:
+            back = np.empty_like(d)
+            back[rows, order] = d
+            d = back
+        d *= (weights * scale).astype(d.dtype)[:, None, None, None]
+        return float(np.add.reduce(losses * weights)) * scale, d
+
+    def _targets(self, y_true: ArrayLike, p: Array) -> Array:
+        """y_true (B, T) as whole numbers; what is none, such as NaN at a masked step, is -1."""
+        if p.ndim != 4 or p.size == 0 or p.shape[2] != p.shape[3]:
+            raise ValueError(f"y_pred must be (B, T, K, K), as layers.CRF gives it, received shape "
+                             f"{p.shape}")  # fmt: skip
+        t = numbers("y_true", y_true)
+        if t.ndim == 3 and t.shape[2] == 1:
+            t = t[:, :, 0]
+        if t.shape != p.shape[:2]:
+            raise ValueError(f"y_true must be {p.shape[:2]}, a tag for each step, received shape "
+                             f"{t.shape}")  # fmt: skip
+        if t.dtype.kind not in "iub" and (np.isfinite(t) & (t != np.floor(t))).any():
+            raise ValueError("y_true must hold whole numbers, received others")
+        return np.where(np.isfinite(t), t, -1).astype(np.int64)

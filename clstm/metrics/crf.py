@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .._crf import best_tags, read_potentials, valid_first
+from .._serialize import register
+from ..losses.base import leading
+from .base import Mean
+
+
+@register("metric", "crf_accuracy")
+class CRFAccuracy(Mean):
+    """The share of steps whose tag is that of the most probable path (Viterbi).
+
+    y_true (B, T): tags; y_pred (B, T, K, K): log potentials of `layers.CRF`. Steps of weight 0,
+    such as masked ones, are not part of the path.
+    """
+
+    def update_state(  # type: ignore[override]
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
+        potentials, _ = read_potentials(y_pred, None)
+        shape = potentials.shape[:2]
+        tags = np.asarray(y_true).reshape(shape)
+        weights = np.ones(shape)
+        if sample_weight is not None:
+            weights = weights * leading("sample_weight", sample_weight, shape, np.float64)
+        keep = weights != 0
+        rows, order = np.arange(shape[0])[:, None], valid_first(keep)
+        found = np.empty(shape, np.intp)
+        found[rows, order] = best_tags(potentials[rows, order], keep.sum(axis=1))[0]
+        self._add(found == tags, weights)
