@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import clstm
-from clstm import LSTM, Dense, Embedding, Input, Sequential
+from clstm import LSTM, Bidirectional, Dense, Embedding, Input, Model, Sequential
+from clstm.layers import Add, Attention, Concatenate, MultiHeadAttention
 
 
 def model(**options):
@@ -103,13 +104,109 @@ def test_wrong_uses():
         Sequential([LSTM(3)]).stream()
 
 
-def test_an_embedding_that_masks_is_refused():
-    masked = Sequential([Input((None,)), Embedding(5, 3, mask_zero=True), LSTM(3)])
-    with pytest.raises(ValueError, match="without masks, got Embedding"):
-        masked.stream(2)
+def test_a_stream_has_no_steps_of_padding():
+    stream = Sequential([Input((None,)), Embedding(5, 3, mask_zero=True), LSTM(3)]).stream(2)
+    stream.step([1, 2])
+    with pytest.raises(ValueError, match="x: expected no 0, which stands for padding"):
+        stream.step([1, 0])
 
 
 @pytest.mark.parametrize("rows", [[3], [-1], [0.5], [True, False]])
 def test_rows_to_reset_are_checked(rows):
     with pytest.raises(ValueError, match="rows: expected"):
         model().stream(3).reset(rows)
+
+
+# --- graphs, with a context ----------------------------------------------------------------------
+
+TOKENS = 11
+
+
+def translator(attention):
+    """Trained with the target so far beside the source; both are padded with 0."""
+    clstm.set_seed(5)
+    source, target = Input((None,), name="source"), Input((None,), name="target")
+    states = Bidirectional(LSTM(8, return_sequences=True))(Embedding(9, 6, mask_zero=True)(source))
+    _, h, c = LSTM(16, return_state=True)(states)
+    x = Embedding(TOKENS, 7, mask_zero=True)(target)
+    y = LSTM(16, return_sequences=True)(x, initial_state=[h, c])
+    seen = attention(y, states)
+    y = Dense(12, activation="tanh")(Concatenate()([y, seen]))
+    return Model([source, target], Dense(TOKENS)(y))
+
+
+ATTENTIONS = [Attention(), Attention("general"), Attention("additive", units=5),
+              Attention(use_scale=True), MultiHeadAttention(2, 4)]  # fmt: skip
+
+
+def ragged(rng, rows, time, tokens):
+    """Tokens from 1 on, with 0 past each row's end."""
+    x = rng.integers(1, tokens, (rows, time))
+    x[np.arange(time) >= rng.integers(1, time + 1, rows)[:, None]] = 0
+    return x
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS, ids=lambda a: f"{a.name}")
+def test_a_model_of_source_and_target_writes_one_step_at_a_time(attention):
+    m = translator(attention)
+    rng = np.random.default_rng(0)
+    source, target = ragged(rng, 3, 6, 9), rng.integers(1, TOKENS, (3, 5))
+    wanted = m.predict([source, target])
+    stream = m.stream(3, context=source)
+    same = any(isa != "scalar" for isa in clstm.config.available_isas())
+    same &= getattr(attention, "score", None) != "additive"  # which NumPy computes
+    for t in range(5):
+        y = stream.step(target[:, t])
+        np.testing.assert_allclose(y, wanted[:, t], rtol=0, atol=1e-6)
+        if same:
+            np.testing.assert_array_equal(y, wanted[:, t])
+    stream.reset([1])
+    y = stream.step(target[:, 0])
+    np.testing.assert_allclose(y[1], wanted[1, 0], rtol=0, atol=1e-6)
+
+
+def test_rows_of_a_stream_are_repeated_and_reordered():
+    m = translator(Attention())
+    rng = np.random.default_rng(0)
+    source, target = ragged(rng, 2, 6, 9), rng.integers(1, TOKENS, (6, 3))
+    first, stream = target[::3, 0], m.stream(2, context={"source": source})
+    stream.step(first)
+    wide = stream.repeat(3)
+    wide.step(target[:, 1])
+    wide.reorder([2, 2, 0, 3, 4, 3])
+    y = wide.step(target[:, 2])
+    order = np.array([2, 2, 0, 3, 4, 3])
+    whole = np.stack([np.repeat(first, 3), target[order, 1], target[:, 2]], axis=1)
+    wanted = m.predict([np.repeat(source, 3, axis=0), whole])[:, 2]
+    np.testing.assert_allclose(y, wanted, rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match="rows: expected"):
+        wide.reorder([0, 1, 2, 3, 4, 6])
+
+
+def test_a_graph_without_context():
+    x = Input((None, 4))
+    y = LSTM(6, return_sequences=True)(x)
+    m = Model(x, Dense(2)(Add()([y, LSTM(6, return_sequences=True, num_layers=2)(y)])))
+    data = np.random.default_rng(0).normal(size=(2, 5, 4)).astype(np.float32)
+    stream = m.stream(2)
+    for t in range(5):
+        y = stream.step(data[:, t])
+    np.testing.assert_allclose(y, m.predict(data)[:, -1], rtol=0, atol=1e-6)
+
+
+def test_models_that_cannot_be_fed_are_refused_by_name():
+    x, other = Input((None, 4), name="x"), Input((None, 4), name="other")
+    y = LSTM(4, return_sequences=True)(x)
+    for layer in (Bidirectional(LSTM(3), name="both"), MultiHeadAttention(1, 2, name="self"),
+                  LSTM(3, go_backwards=True, name="back")):  # fmt: skip
+        with pytest.raises(ValueError, match=f"read step by step.* {layer.name!r}"):
+            Model(x, layer(y)).stream()
+    m = Model([other, x], Dense(1)(Attention()(y, other)))
+    with pytest.raises(ValueError, match=r"context: expected values of all inputs but"):
+        m.stream(1)
+    with pytest.raises(ValueError, match=r"context: expected .*got \['z'\]"):
+        m.stream(1, context={"z": np.zeros((1, 3, 4))})
+    with pytest.raises(ValueError, match=r"context\['other'\]: expected"):
+        m.stream(2, context=np.zeros((1, 3, 4)))
+    with pytest.raises(ValueError, match="one output"):
+        Model(x, [y, Dense(1)(y)]).stream()

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -9,6 +9,14 @@ from .._attention import Places, Rows
 from ..graph import Symbol, is_symbolic
 from .base import Array, Layer
 from .dropout import dropout_mask
+
+class Memory(NamedTuple):
+    """Values and keys that queries of one step, (B, 1, F), see."""
+
+    places: Places
+    v: Array
+    k: Array
+
 
 _NAMES = ("query", "value", "key")
 
@@ -138,6 +146,20 @@ class Attending(Layer):
         if isinstance(arrays, list):
             rows += [keys.gather(a) for a in arrays[1:]]
         return Places.of(queries, keys, self.causal), rows
+
+    def remember(self, memory: list[Array], masks: list[Array | None]) -> Memory:
+        """What `recall` needs of the value (B, Tk, Fv), and a key, and their masks."""
+        value, key = self.cast(memory[0]), self.cast(memory[-1])
+        valid = masks[0] if masks[-1] is None else masks[-1]
+        if masks[0] is not None and masks[-1] is not None:
+            valid = masks[0] & masks[-1]
+        keys = Rows.of(valid, *value.shape[:2])
+        places = Places.of(Rows.of(None, len(value), 1), keys, False)
+        return Memory(places, *self._memory(keys.gather(value), keys.gather(key)))
+
+    def _memory(self, value: Array, key: Array) -> tuple[Array, Array]:
+        """v and k of the value and the key, valid positions (P, F)."""
+        raise NotImplementedError(f"{type(self).__name__} must define _memory")
 
     def _factors(self, places: Places, heads: int, training: bool) -> Array | None:
         if not training or self.dropout == 0:

@@ -6,7 +6,7 @@ from .. import _additive_attention, _attention
 from .._arrays import boolean, number, positive
 from .._serialize import get, register
 from ._products import matmul
-from .attending import Attending
+from .attending import Attending, Memory
 from .base import Array
 
 SCORES = ("dot", "general", "additive")
@@ -112,6 +112,24 @@ class Attention(Attending):
         y = places.queries.scatter(y)
         tape = (places, rows, q, scaled, k, factors)
         return ([y, places.dense(weights, 1)[:, 0]] if keep else y), tape
+
+    def _memory(self, value: Array, key: Array) -> tuple[Array, Array]:
+        return value, key if self.units is None else matmul(key, self.params["key_kernel"])
+
+    def recall(self, query: Array, memory: Memory) -> Array:
+        """y (B, 1, Fv) of queries (B, 1, Fq), as `infer` gives it."""
+        places, v, k = memory
+        q = query[:, 0]
+        if "kernel" in self.params:
+            q = matmul(q, self.params["kernel"])
+        if self.units is not None:
+            q = matmul(q, self.params["query_kernel"])
+        if self.score == "additive":
+            y, _ = _additive_attention.forward(q, k, v, self.params["scale"], places, None, False)
+        else:
+            q = q * self.params["scale"] if self.use_scale else q
+            y, _ = _attention.forward(q, k, v, 1, self.scale, places)
+        return y[:, None]
 
     def backward(self, tape: Any, d_outputs: Any, need_dx: bool = True) -> Any:
         places, rows, q, scaled, k, factors = tape

@@ -9,7 +9,7 @@ from .._arrays import boolean, positive
 from .._kernels._pointwise import add_column_sums
 from .._serialize import get, register
 from ._products import matmul
-from .attending import Attending
+from .attending import Attending, Memory
 from .base import Array
 
 _INPUTS = ("query", "key", "value")
@@ -122,6 +122,16 @@ class MultiHeadAttention(Attending):
         if weights is None:
             return y, tape
         return [y, places.dense(weights, self.num_heads)], tape
+
+    def _memory(self, value: Array, key: Array) -> tuple[Array, Array]:
+        return self._project("value", value), self._project("key", key)
+
+    def recall(self, query: Array, memory: Memory) -> Array:
+        """The output (B, 1, Fq) for queries (B, 1, Fq), as `infer` gives it."""
+        places, v, k = memory
+        q = self._project("query", query[:, 0])
+        drawn, _ = _attention.forward(q, k, v, self.num_heads, self.key_dim**-0.5, places)
+        return self._project("output", drawn)[:, None]
 
     def backward(self, tape: Any, d_outputs: Any, need_dx: bool = True) -> Any:
         places, rows, qkv, factors, drawn = tape

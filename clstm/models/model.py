@@ -13,6 +13,7 @@ from ..layers.input import InputLayer
 from ..parameters import Parameters
 from ..training import Trainer
 from .executor import Executor
+from .stream import Stream
 
 Array = np.ndarray
 
@@ -89,6 +90,24 @@ class Model(Trainer):
         self._require_built(x)
         outputs = self._executor.forward(self._reader.inputs(x), training, keep=training)[0]
         return outputs if self.several_outputs else outputs[0]
+
+    def stream(self, batch_size: int = 1, context: Any = None) -> Stream:
+        """An object that is fed one step at a time, for serving: `step(x)`, `reset()`, `state`.
+
+        Args:
+            batch_size: B, rows of each step.
+            context: of a model with several inputs, what the others are than the one that is fed:
+                arrays (B, ...) by the names of the inputs; or an array, or a list of arrays, of all
+                inputs but the last. What depends on them alone, such as an encoder, is computed
+                once. So the model that was trained to predict `target` from `source` and the target
+                so far writes one, with its initial states and attention.
+
+        Raises:
+            ValueError: the model is not built, has several outputs, or a layer does not read step
+                by step: Bidirectional, attention among the steps; or the context does not fit.
+        """
+        self._require_built()
+        return Stream(self, batch_size, context)
 
     # --- weights and structure -----------------------------------------------------------------
 

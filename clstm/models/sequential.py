@@ -10,7 +10,6 @@ from ..layers.embedding import Embedding
 from ..layers.input import Input, InputLayer
 from ..training import Trainer
 from .model import Model
-from .stream import Stream
 
 
 class Sequential(Model):
@@ -86,14 +85,6 @@ class Sequential(Model):
     def layers(self) -> list[Layer]:
         """The layers."""
         return list(self._chain)
-
-    def stream(self, batch_size: int = 1) -> Stream:
-        """An object that is fed one step at a time, for serving: `step(x)`, `reset()`, `state`.
-
-        Raises ValueError: the model is not built, or a layer does not read step by step.
-        """
-        self._require_built()
-        return Stream(self.layers, self.inputs[0].shape[2:], batch_size)
 
     def _output_names(self) -> list[str]:
         if self.built:

@@ -1,4 +1,4 @@
-"""From what a model gives to labels: connectionist temporal classification, tags of a chain."""
+"""From the logits of connectionist temporal classification to labels."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import flags, positive
-from ._crf import best_tags, read_potentials, valid_first
-from ._ctc import Array, read_logits
-from ._kernels import _ctc
-
-__all__ = ["crf_viterbi", "ctc_beam_decode", "ctc_greedy_decode"]
+from .._arrays import positive
+from .._ctc import Array, read_logits
+from .._kernels import _ctc
 
 
 def ctc_greedy_decode(
@@ -65,36 +62,6 @@ def ctc_beam_decode(
     if paths > width:
         raise ValueError(f"top_paths: expected at most beam_width, {width}, got {paths}")
     return _decode(logits, steps, blank, width, paths)
-
-
-def crf_viterbi(
-    potentials: Any, *, lengths: Any = None, mask: Any = None
-) -> tuple[Array, Array]:
-    """The most probable tags of each row of a linear-chain conditional random field (Viterbi 1967).
-
-    Args:
-        potentials: (B, T, K, K), as `functional.crf_loss` takes and `layers.CRF` gives them.
-        lengths: (B,) integers in 0 .. T, or
-        mask: (B, T) booleans of any pattern: the steps that count; the others may hold anything.
-
-    Returns:
-        tags (B, T) integers, -1 at steps that do not count; of paths as probable the one with the
-        lowest last tag, then the lowest before it. Their scores (B,) float64, sums of log
-        potentials; -infinity where all paths are forbidden.
-
-    Raises:
-        ValueError, TypeError: as `functional.crf_loss`; ValueError for NaN or infinity.
-    """
-    potentials, steps = read_potentials(potentials, lengths)
-    if mask is None:
-        return best_tags(potentials, steps)
-    if lengths is not None:
-        raise ValueError("lengths: expected None beside a mask, got both")
-    keep = flags("mask", mask, *potentials.shape[:2])
-    rows, order = np.arange(len(keep))[:, None], valid_first(keep)
-    tags = np.empty(keep.shape, np.intp)
-    tags[rows, order], scores = best_tags(potentials[rows, order], keep.sum(axis=1))
-    return tags, scores
 
 
 def _decode(logits: Array, steps: Array, blank: int, width: int, paths: int) -> tuple[Array, Array]:
