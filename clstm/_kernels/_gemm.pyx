@@ -11,6 +11,7 @@ from ._parallel cimport run, team
 
 cdef enum:
     GRAIN = 1 << 18  # multiplications that make another thread worth waking
+    RAW_ROWS = 6  # so few rows, one tile, do not pay for packing B
 
 cdef struct Product:
     clstm_gemm whole
@@ -42,6 +43,21 @@ cdef void product_body(void *context, int thread, int size) noexcept nogil:
     gemm_groups(&g, u, end, q.N)
 
 
+cdef int raw_product(Product *q, Py_ssize_t M, int size) except -1:
+    """Whole groups of B's columns are read as they are, the rest is packed."""
+    cdef Py_ssize_t N = q.N, rest = q.N % GROUP, group = q.N // GROUP
+    cdef float[::1] panel = np.empty(q.K * GROUP if rest else 0, np.float32)
+    q.whole.b, q.whole.b_k, q.whole.b_group, q.whole.rows = q.b, N, GROUP, M
+    q.N, q.by_rows = group * GROUP, False
+    with nogil:
+        run(product_body, q, size)
+        if rest:
+            native_kernels().pack(q.K, N, q.b, N, 1, &panel[0], GROUP, 0, group, group + 1)
+            q.whole.b, q.whole.b_k, q.whole.c = &panel[0], GROUP, q.whole.c + q.N
+            gemm_groups(&q.whole, 0, 1, rest)
+    return 0
+
+
 def matmul(const float[:, ::1] a, const float[:, ::1] b, float[:, ::1] out,
            bint transpose_a=False, bint transpose_b=False, bint accumulate=False):
     """out = op(a) op(b), or out += with `accumulate`; op transposes where asked."""
@@ -56,10 +72,10 @@ def matmul(const float[:, ::1] a, const float[:, ::1] b, float[:, ::1] out,
         if not accumulate:
             out[:, :] = 0
         return
-    cdef float[:, :, ::1] panels = np.empty(((N + GROUP - 1) // GROUP, K, GROUP), np.float32)
+    cdef float[:, :, ::1] panels
     cdef Py_ssize_t row = 0  # of a stripe of `rows`: tiles for every thread, some milliseconds
     cdef Py_ssize_t rows = max(<Py_ssize_t>(6 * size), <Py_ssize_t>(BETWEEN_SIGNALS / per_row))
-    q.N, q.K, q.b, q.panels = N, K, &b[0, 0], &panels[0, 0, 0]
+    q.N, q.K, q.b = N, K, &b[0, 0]
     q.b_k, q.b_n = b.shape[1], 1
     if transpose_b:
         q.b_k, q.b_n = 1, b.shape[1]
@@ -69,11 +85,17 @@ def matmul(const float[:, ::1] a, const float[:, ::1] b, float[:, ::1] out,
     q.whole.a_row, q.whole.a_k = a.shape[1], 1
     if transpose_a:
         q.whole.a_row, q.whole.a_k = 1, a.shape[1]
-    q.whole.b, q.whole.b_k, q.whole.b_group = q.panels, GROUP, K * GROUP
     q.whole.c_row = N
     q.whole.c_group = q.whole.width = GROUP
     if not accumulate:
         q.whole.start = ZEROS
+    if M <= RAW_ROWS and not transpose_b:
+        q.whole.a, q.whole.c = &a[0, 0], &out[0, 0]
+        raw_product(&q, M, min(size, <int>max(<Py_ssize_t>1, N // GROUP)))
+        return
+    panels = np.empty(((N + GROUP - 1) // GROUP, K, GROUP), np.float32)
+    q.panels = &panels[0, 0, 0]
+    q.whole.b, q.whole.b_k, q.whole.b_group = q.panels, GROUP, K * GROUP
     with nogil:
         run(pack_body, &q, team(N * K, GRAIN))
         while row < M:

@@ -10,6 +10,7 @@ from ..graph import Symbol, is_symbolic
 from .base import Array, Layer
 from .dropout import dropout_mask
 
+
 class Memory(NamedTuple):
     """Values and keys that queries of one step, (B, 1, F), see."""
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -114,8 +115,13 @@ class Stream:
                     inputs.append(len(self._values) - 1)
                 else:
                     raise self._unfit(layer)
-            own = copy.deepcopy(layer)
-            run = _tokens(own) if getattr(layer, "mask_zero", False) else own.infer
+            run = copy.deepcopy(layer).infer
+            if isinstance(layer, Concatenate):
+                if layer.axis % len(node.inputs[0].shape) != len(node.inputs[0].shape) - 1:
+                    raise self._unfit(layer)  # along time
+                run = functools.partial(np.concatenate, axis=-1)
+            elif getattr(layer, "mask_zero", False):
+                run = _tokens(run, layer.name)
             self._slots[id(node.outputs[0])] = self._part(run, inputs)
         else:
             raise self._unfit(layer)
@@ -251,13 +257,13 @@ def _run_context(model: Model, values: dict[int, Array]
     return values, masks
 
 
-def _tokens(layer: Embedding) -> Callable[[Array], Array]:
+def _tokens(infer: Callable[[Array], Array], name: str) -> Callable[[Array], Array]:
     """Of an Embedding with mask_zero: there are no steps of padding in a stream."""
 
     def look_up(tokens: Array) -> Array:
         if not tokens.all():
-            raise ValueError(f"x: expected no 0, which stands for padding in {layer.name}, got one")
-        return layer.infer(tokens)
+            raise ValueError(f"x: expected no 0, which stands for padding in {name}, got one")
+        return infer(tokens)
 
     return look_up
 
