@@ -37,7 +37,11 @@ def train_step(model: Any, batch: Batch, objective: Objective, window: Window = 
     if context:
         outputs = [o[:, context:] for o in outputs]
         masks = [None if m is None else m[:, context:] for m in masks]
-    values, total, gradients = objective.gradients(batch.y, outputs, batch.weight, masks, shares)
+    # Before any weight changes: a metric that does not fit the outputs raises here.
+    objective.update_metrics(batch.y, outputs, batch.weight, masks, share)
+    free = None if context else executor.free
+    values, total, gradients = objective.gradients(batch.y, outputs, batch.weight, masks, shares,
+                                                   free)  # fmt: skip
     total += penalty + share * executor.penalty()
     if not math.isfinite(total) and model._compiled["on_nan"] == "raise":
         raise FloatingPointError(
@@ -45,8 +49,7 @@ def train_step(model: Any, batch: Batch, objective: Objective, window: Window = 
             "those before it. A smaller learning rate or clipping (clipnorm) may help; "
             "compile(on_nan='ignore') goes on regardless"
         )
-    # Before any weight changes: a metric that does not fit the outputs raises here.
-    objective.update(batch.y, outputs, batch.weight, masks, values, total, batch.rows, share)
+    objective.update_losses(values, total, batch.rows, share)
     if context:
         gradients = [None if g is None else _after(g, context) for g in gradients]
     executor.backward(tapes, gradients)
@@ -68,9 +71,10 @@ def test_step(model: Any, batch: Batch, objective: Objective) -> None:
     """Take a batch into the objective's means, and change nothing else."""
     executor = model._executor
     outputs, masks, _, penalty = executor.forward(batch.x)
-    values, total, _ = objective.gradients(batch.y, outputs, batch.weight, masks)
-    total += penalty + executor.penalty()
-    objective.update(batch.y, outputs, batch.weight, masks, values, total, batch.rows)
+    objective.update_metrics(batch.y, outputs, batch.weight, masks)
+    values, total, _ = objective.gradients(batch.y, outputs, batch.weight, masks,
+                                           free=executor.free)  # fmt: skip
+    objective.update_losses(values, total + penalty + executor.penalty(), batch.rows)
 
 
 def train_epoch(

@@ -105,11 +105,12 @@ class Objective:
 
     def gradients(
         self, y: Sequence[Array], outputs: Sequence[Array], weight: Any, masks: Sequence[Any],
-        shares: Sequence[float] | None = None,
+        shares: Sequence[float] | None = None, free: Sequence[bool] | None = None,
     ) -> tuple[list[float], float, list[Array | None]]:  # fmt: skip
         """The losses of the outputs, their weighted sum, and its gradients.
 
         shares: factors of the outputs' losses beside the loss weights.
+        free: which outputs nobody needs any more: gradients may be written there.
         """
         values: list[float] = []
         gradients: list[Array | None] = []
@@ -120,30 +121,36 @@ class Objective:
                 gradients.append(None)
                 continue
             mask = masks[k] if outputs[k].ndim > 2 else None  # else there are no steps to mask
+            over = {"overwrite": True} if free and free[k] and loss.overwrites else {}
             value, gradient = loss.value_and_gradient(
-                y[k], outputs[k], None if weight is None else weight[k], mask
+                y[k], outputs[k], None if weight is None else weight[k], mask, **over
             )
             factor = self._factors[k]
             share = 1.0 if shares is None else shares[k]
             values.append(share * value)
             total += factor * (share * value)
             factor *= share
-            gradients.append(gradient if factor == 1 else gradient * gradient.dtype.type(factor))
+            if factor != 1:
+                gradient *= gradient.dtype.type(factor)
+            gradients.append(gradient)
         return values, total, gradients
 
-    def update(
-        self, y: Sequence[Array], outputs: Sequence[Array], weight: Any, masks: Sequence[Any],
-        values: Sequence[float], total: float, rows: int, share: float = 1.0,
-    ) -> None:  # fmt: skip
-        """Take a batch into the running means.
+    def update_losses(
+        self, values: Sequence[float], total: float, rows: int, share: float = 1.0
+    ) -> None:
+        """Take a batch into the running means of the losses.
 
-        share: of the steps of the rows, less than 1 for a window of them; the steps of windows
-        then count as rows in the metrics.
+        share: of the steps of the rows, less than 1 for a window of them.
         """
         self._total.update_state(total / share, rows * share)
         if len(self.names) > 1:
             for part, value in zip(self._parts, values, strict=True):
                 part.update_state(value / share, rows * share)
+    def update_metrics(
+        self, y: Sequence[Array], outputs: Sequence[Array], weight: Any, masks: Sequence[Any],
+        share: float = 1.0,
+    ) -> None:  # fmt: skip
+        """Take a batch into the metrics, the steps of windows (share < 1) as rows."""
         for k, metric, uses_weights, _ in self._metrics:
             w = weight[k] if uses_weights and weight is not None else None
             mask, labels = masks[k], y[k]

@@ -1,6 +1,7 @@
 """Losses and their gradients: finite differences, Keras's and scikit-learn's numbers, bad input."""
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import clstm
 from clstm import config, losses
 from clstm._kernels import _pointwise
 
@@ -399,3 +401,43 @@ def test_column_sums_kernel(isa, dtype, shape):
     sums = np.ones(shape[1], dtype)
     _pointwise.add_column_sums(a, sums)
     np.testing.assert_allclose(sums, 1 + a.sum(axis=0, dtype=np.float64), rtol=1e-5, atol=1e-5)
+
+
+# --- large vocabularies --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_gradient_of_logits_may_take_their_place(dtype):
+    rng = np.random.default_rng(0)
+    z, t = rng.normal(size=(4, 5, 33)).astype(dtype) * 6, rng.integers(0, 33, (4, 5))
+    mask, weight = rng.random((4, 5)) < 0.7, rng.random(4)
+    loss = losses.SparseCategoricalCrossentropy(from_logits=True)
+    kept = z.copy()
+    value, d = loss.value_and_gradient(t, z, weight, mask)
+    np.testing.assert_array_equal(z, kept)
+    over, same = loss.value_and_gradient(t, z, weight, mask, overwrite=True)
+    assert same is z and over == value
+    np.testing.assert_array_equal(z, d)
+    p = np.exp(kept - kept.max(axis=-1, keepdims=True).astype(np.float64))
+    p /= p.sum(axis=-1, keepdims=True)
+    factors = (weight[:, None] * mask / mask.sum())[..., None]
+    tolerance = 1e-6 if dtype == np.float32 else 1e-14
+    np.testing.assert_allclose(d, (p - np.eye(33)[t]) * factors, atol=tolerance)
+    terms = -np.log(np.take_along_axis(p, t[..., None], axis=-1))
+    np.testing.assert_allclose(value, (terms * factors).sum(), rtol=tolerance)
+
+
+@pytest.mark.parametrize("metrics", [None, ["accuracy"]])
+def test_training_holds_one_array_of_all_logits(metrics):
+    clstm.set_seed(0)
+    model = clstm.Sequential([clstm.Embedding(50, 16), clstm.LSTM(16, return_sequences=True),
+                              clstm.Dense(5000)])  # fmt: skip
+    model.compile("sgd", losses.SparseCategoricalCrossentropy(from_logits=True), metrics=metrics)
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 50, (16, 30)), rng.integers(0, 5000, (16, 30))
+    model.train_on_batch(x, y)
+    tracemalloc.start()
+    model.train_on_batch(x, y)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.9 * x.size * 5000 * 4

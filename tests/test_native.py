@@ -13,6 +13,7 @@ import pytest
 import clstm
 from clstm import LSTM, Dense, Sequential, config
 from clstm import functional as F
+from clstm._kernels import _gemm
 
 VECTOR_ISAS = [isa for isa in config.available_isas() if isa != "scalar"]
 pytestmark = [
@@ -377,3 +378,21 @@ def test_checkpoints_change_no_bit(every, options):
         grads = F.lstm_backward(tape, dy, dh, dc)
         runs.append([a.tobytes() for a in (y, *state, *grads) if a is not None])
     assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize("shape", [(1, 300, 70), (5, 40, 64), (6, 33, 17), (40, 3000, 900)])
+def test_products_of_few_rows_and_of_many_columns(shape):
+    """Few rows read the second matrix as it is, many columns are packed in stripes."""
+    rows, depth, columns = shape
+    rng = np.random.default_rng(0)
+    a, b = (rng.normal(size=s).astype(np.float32) for s in ((rows, depth), (depth, columns)))
+    out = rng.normal(size=(rows, columns)).astype(np.float32)
+    wanted = a.astype(np.float64) @ b
+    for accumulate in (True, False):
+        kept = out.copy() if accumulate else 0
+        _gemm.matmul(a, b, out, accumulate=accumulate)
+        np.testing.assert_allclose(out, wanted + kept, atol=1e-5 * depth)
+    whole = np.empty((rows + 20, columns), np.float32)
+    _gemm.matmul(np.concatenate([a, a[:1].repeat(20, axis=0)]), b, whole)
+    _gemm.matmul(a, b, out)
+    np.testing.assert_array_equal(out, whole[:rows])

@@ -11,6 +11,7 @@ from ._parallel cimport run, team
 
 cdef enum:
     GRAIN = 1 << 18  # multiplications that make another thread worth waking
+    STRIPE = 1 << 21  # floats of B that are packed at a time, or a few columns
     RAW_ROWS = 6  # so few rows, one tile, do not pay for packing B
 
 cdef struct Product:
@@ -73,7 +74,8 @@ def matmul(const float[:, ::1] a, const float[:, ::1] b, float[:, ::1] out,
             out[:, :] = 0
         return
     cdef float[:, :, ::1] panels
-    cdef Py_ssize_t row = 0  # of a stripe of `rows`: tiles for every thread, some milliseconds
+    # stripes of `rows`: tiles for every thread, some milliseconds
+    cdef Py_ssize_t row, column = 0
     cdef Py_ssize_t rows = max(<Py_ssize_t>(6 * size), <Py_ssize_t>(BETWEEN_SIGNALS / per_row))
     q.N, q.K, q.b = N, K, &b[0, 0]
     q.b_k, q.b_n = b.shape[1], 1
@@ -93,16 +95,23 @@ def matmul(const float[:, ::1] a, const float[:, ::1] b, float[:, ::1] out,
         q.whole.a, q.whole.c = &a[0, 0], &out[0, 0]
         raw_product(&q, M, min(size, <int>max(<Py_ssize_t>1, N // GROUP)))
         return
-    panels = np.empty(((N + GROUP - 1) // GROUP, K, GROUP), np.float32)
+    # stripes of columns, which are packed together
+    cdef Py_ssize_t width = max(STRIPE // (K * GROUP), 4) * GROUP
+    width = min(width, (N + GROUP - 1) // GROUP * GROUP)
+    panels = np.empty((width // GROUP, K, GROUP), np.float32)
     q.panels = &panels[0, 0, 0]
     q.whole.b, q.whole.b_k, q.whole.b_group = q.panels, GROUP, K * GROUP
     with nogil:
-        run(pack_body, &q, team(N * K, GRAIN))
-        while row < M:
-            q.whole.rows = min(rows, M - row)
-            q.whole.a, q.whole.c = &a[0, 0] + row * q.whole.a_row, &out[row, 0]
-            run(product_body, &q, size)
-            row += rows
-            if row < M:
-                with gil:
-                    PyErr_CheckSignals()
+        while column < N:
+            q.N, q.b = min(width, N - column), &b[0, 0] + column * q.b_n
+            run(pack_body, &q, team(q.N * K, GRAIN))
+            row = 0
+            while row < M:
+                q.whole.rows = min(rows, M - row)
+                q.whole.a, q.whole.c = &a[0, 0] + row * q.whole.a_row, &out[row, column]
+                run(product_body, &q, size)
+                row += rows
+                if row < M:
+                    with gil:
+                        PyErr_CheckSignals()
+            column += width

@@ -3,7 +3,7 @@
 Every array is C-contiguous; `out` has the size of the input and may be the input.
 """
 
-from ._dispatch cimport clstm_kernels, kernels, real, uint64_t
+from ._dispatch cimport clstm_kernels, kernels, native_kernels, real, uint64_t
 from ._parallel cimport run, team
 
 cdef enum:
@@ -118,6 +118,28 @@ def binary_crossentropy(const real[::1] t, const real[::1] p, real[::1] values, 
     with nogil:
         run(crossentropy_body, &c, team(c.n, LOSS_GRAIN))
     return not c.wrong
+
+
+cdef struct Rows:
+    Py_ssize_t rows, columns
+    float *a
+
+
+cdef void softmax_body(void *context, int thread, int size) noexcept nogil:
+    cdef const Rows *q = <const Rows*>context
+    cdef Py_ssize_t row
+    for row in range(q.rows * thread // size, q.rows * (thread + 1) // size):
+        native_kernels().softmax(1, q.columns, q.columns, &q.columns, 1, q.a + row * q.columns)
+
+
+def softmax(float[:, ::1] a):
+    """a = softmax of each of its rows; of the native backend."""
+    cdef Rows q
+    q.rows, q.columns = a.shape[0], a.shape[1]
+    if q.rows and q.columns:
+        q.a = &a[0, 0]
+        with nogil:
+            run(softmax_body, &q, team(q.rows * q.columns, GRAIN))
 
 
 def add_column_sums(const real[:, ::1] a, real[::1] sums):

@@ -66,6 +66,11 @@ class Dense(Layer):
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape[:-1], self.units)
 
+    @property
+    def forgets_output(self) -> bool:
+        """Whether the backward run does without the outputs."""
+        return self._activation.name == "linear" and self.activity_regularizer is None
+
     def forward(
         self, inputs: Any, training: bool = False, mask: Array | None = None
     ) -> tuple[Array, Any]:

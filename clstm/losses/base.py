@@ -20,6 +20,7 @@ class Loss(Configurable):
 
     kind = "loss"
     ignore_class: int | None = None
+    overwrites = False  # whether `value_and_gradient` takes `overwrite`, and makes use of it
 
     def __call__(
         self,
@@ -37,6 +38,7 @@ class Loss(Configurable):
         y_pred: ArrayLike,
         sample_weight: ArrayLike | None = None,
         mask: ArrayLike | None = None,
+        overwrite: bool = False,
     ) -> tuple[float, Array]:
         """Returns the loss and its gradient.
 
@@ -45,6 +47,7 @@ class Loss(Configurable):
             y_pred: (B, F) or (B, T, F), float32 or float64; other numbers become float32.
             sample_weight: (B,) or (B, T), factors of the rows' or the steps' losses.
             mask: (B,) or (B, T) bool; where it is False, y_true may hold anything.
+            overwrite: the gradient may be written into y_pred, if the loss `overwrites`.
 
         Returns:
             float and an array of y_pred's shape and dtype: d loss / d y_pred. Both are 0 where
@@ -61,12 +64,12 @@ class Loss(Configurable):
             raise ValueError(f"y_pred must have at least one row, received shape {p.shape}")
         t = self._targets(y_true, p)
         if sample_weight is None and mask is None and self.ignore_class is None:
-            values, d = self._terms(t, p)
+            values, d = self._terms_over(t, p) if overwrite else self._terms(t, p)
             scale = 1.0 / values.size
             d *= scale
         else:
             t, weights, share = self._weigh(t, p, sample_weight, mask)
-            values, d = self._terms(t, p)
+            values, d = self._terms_over(t, p) if overwrite else self._terms(t, p)
             scale = 1.0 / (values.size * share) if share else 0.0
             values = values * weights.reshape(weights.shape + (1,) * (values.ndim - weights.ndim))
             d *= weights.reshape(weights.shape + (1,) * (d.ndim - weights.ndim)) * scale
@@ -89,6 +92,10 @@ class Loss(Configurable):
     def _terms(self, t: Array, p: Array) -> tuple[Array, Array]:
         """The losses, of p's shape or without its last axis, and d sum(losses) / dp, writable."""
         raise NotImplementedError(f"{type(self).__name__} must define _terms")
+
+    def _terms_over(self, t: Array, p: Array) -> tuple[Array, Array]:
+        """The same, where d may be p."""
+        return self._terms(t, p)
 
     def _weigh(
         self, t: Array, p: Array, sample_weight: ArrayLike | None, mask: ArrayLike | None

@@ -3,9 +3,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .. import _native_backend
 from .._arrays import float_array, numbers, share
 from .._kernels import _pointwise
 from .._serialize import register
+from ..functional import backend_module
 from .base import Array, Loss, align
 
 EPSILON = 1e-7  # probabilities are clipped to [EPSILON, 1 - EPSILON]
@@ -143,27 +145,43 @@ class SparseCategoricalCrossentropy(Loss):
             raise ValueError(f"y_pred must be (B, C) or (B, T, C), received shape {p.shape}")
         return align("y_true", numbers("y_true", y_true), p.shape[:-1])
 
+    @property
+    def overwrites(self) -> bool:  # type: ignore[override]
+        return self.from_logits
+
     def _terms(self, t: Array, p: Array) -> tuple[Array, Array]:
+        if self.from_logits:
+            return self._terms_over(t, p.copy())
         classes = p.shape[-1]
         flat = _class_numbers(t, classes) + np.arange(0, p.size, classes)
-        if self.from_logits:
-            z = p - np.maximum.reduce(p, axis=-1, keepdims=True)
-            d = np.exp(z)
-            total = np.add.reduce(d, axis=-1, keepdims=True)
-            values = np.log(total).ravel()
-            values -= z.ravel()[flat]
-            d /= total
-            d.reshape(-1)[flat] -= 1
-        else:
-            total = np.add.reduce(p, axis=-1, keepdims=True)
-            n = p.ravel()[flat] / total.ravel()
-            u = np.minimum(np.maximum(n, EPSILON), 1.0 - EPSILON)
-            free = u == n
-            d = np.empty_like(p)
-            d[...] = free.reshape(total.shape) / total
-            d.reshape(-1)[flat] -= free / (u * total.ravel())
-            values = np.negative(np.log(u, out=u), out=u)
+        total = np.add.reduce(p, axis=-1, keepdims=True)
+        n = p.ravel()[flat] / total.ravel()
+        u = np.minimum(np.maximum(n, EPSILON), 1.0 - EPSILON)
+        free = u == n
+        d = np.empty_like(p)
+        d[...] = free.reshape(total.shape) / total
+        d.reshape(-1)[flat] -= free / (u * total.ravel())
+        values = np.negative(np.log(u, out=u), out=u)
         return values.reshape(t.shape), d
+
+    def _terms_over(self, t: Array, p: Array) -> tuple[Array, Array]:
+        """log sum_k exp(z_k) - z_y, the sum as 1 / softmax(z)_m of the largest, m; p becomes d."""
+        if not self.from_logits or not p.flags.c_contiguous:
+            return self._terms(t, p)
+        classes = p.shape[-1]
+        numbers = _class_numbers(t, classes)
+        d, rows = p.reshape(-1, classes), np.arange(len(numbers))
+        top = d.argmax(axis=1)
+        values = d[rows, top] - d[rows, numbers]
+        if d.dtype == np.float32 and backend_module(None, d.dtype) is _native_backend:
+            _pointwise.softmax(d)
+        else:
+            d -= d[rows, top][:, None]
+            np.exp(d, out=d)
+            d /= np.add.reduce(d, axis=1, keepdims=True)
+        values -= np.log(d[rows, top])
+        d[rows, numbers] -= 1
+        return values.reshape(t.shape), p
 
 
 def _class_numbers(t: Array, classes: int) -> NDArray[np.intp]:

@@ -59,6 +59,11 @@ class Executor:
             )
         self._outputs = [slot[id(s)] for s in outputs]
         self.masked = [k in masked for k in self._outputs]  # whether each output may have a mask
+        # Outputs that nobody but the loss reads, their own layer's backward run included.
+        makers = {step.outputs[0]: step.layer for step in self._steps}
+        read = [k for step in self._steps for k in step.inputs]
+        self.free = [getattr(makers.get(k), "forgets_output", False) and k not in read
+                     and self._outputs.count(k) == 1 for k in self._outputs]  # fmt: skip
         layers = {id(step.layer): step.layer for step in self._steps}.values()
         trained = {id(part): part for layer in layers for part in layer.trained()}.values()
         self._regularized = [(p, n, r) for p in trained for n, r in p.regularizers.items()]
