@@ -18,6 +18,7 @@ from .normalization import LayerNormalization
 from .pooling import AttentionPooling, GlobalAveragePooling1D, GlobalMaxPooling1D
 from .position import PositionalEncoding, PositionEmbedding
 from .reshape import Flatten, Reshape
+from .tied_dense import TiedDense
 from .time_distributed import TimeDistributed
 from .transformer_block import TransformerBlock
 
@@ -25,6 +26,6 @@ __all__ = [
     "CRF", "LSTM", "MLSTM", "Activation", "Add", "Attention", "AttentionPooling", "Bidirectional",
     "Concatenate", "Dense", "Dropout", "Embedding", "Flatten", "GlobalAveragePooling1D",
     "GlobalMaxPooling1D", "Input", "InputLayer", "Layer", "LayerNormalization", "Masking",
-    "MultiHeadAttention", "PositionEmbedding", "PositionalEncoding", "Reshape", "TimeDistributed",
-    "TransformerBlock",
+    "MultiHeadAttention", "PositionEmbedding", "PositionalEncoding", "Reshape", "TiedDense",
+    "TimeDistributed", "TransformerBlock",
 ]  # fmt: skip

@@ -20,6 +20,7 @@ from ..layers import (
     Embedding,
     LayerNormalization,
     MultiHeadAttention,
+    TiedDense,
     TimeDistributed,
     _single,
 )
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 Array = np.ndarray
 State = tuple[Array, ...]
 
-_STEPWISE = (Dense, Activation, Dropout, Embedding, LayerNormalization, TimeDistributed)
+_STEPWISE = (Dense, Activation, Dropout, Embedding, LayerNormalization, TiedDense,
+             TimeDistributed)  # fmt: skip
 
 
 class _Part(NamedTuple):
