@@ -75,7 +75,7 @@ class TiedDense(Layer):
         table = self.table
         if not table.built or input_shape[-1] != table.output_dim:
             raise ValueError(f"inputs of {self.name}: expected {table.output_dim} features, those "
-                             f"of {table.name}, which is built, got shape {input_shape}")  # fmt: skip
+                             f"of {table.name}, got shape {input_shape}")  # fmt: skip
         if table.dtype != self.dtype:
             raise ValueError(f"embedding: expected dtype {self.dtype}, got {table.dtype}")
         if self.use_bias:
