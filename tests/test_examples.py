@@ -1,0 +1,29 @@
+"""Every example runs, in its quick setting, tells a result and saves its picture."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
+
+
+def test_there_are_examples_and_the_gallery_shows_each():
+    gallery = (Path(__file__).parent.parent / "examples" / "README.md").read_text()
+    assert EXAMPLES
+    for example in EXAMPLES:
+        assert f"pictures/{example.stem}.png" in gallery and example.name in gallery
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_runs(example, tmp_path):
+    done = subprocess.run([sys.executable, example, "--quick", "--out", tmp_path], cwd=tmp_path,
+                          env={**os.environ, "MPLCONFIGDIR": str(tmp_path)}, capture_output=True,
+                          text=True, timeout=300)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "%" in done.stdout, done.stdout
+    picture = tmp_path / f"{example.stem}.png"
+    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert picture.stat().st_size > 5000
