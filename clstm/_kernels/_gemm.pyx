@@ -6,7 +6,7 @@ from libc.string cimport memset
 import numpy as np
 
 from ._dispatch cimport clstm_gemm, native_kernels
-from ._panels cimport BETWEEN_SIGNALS, GROUP, ZEROS, gemm_groups
+from ._panels cimport BETWEEN_SIGNALS, GROUP, ZEROS, floats, gemm_groups
 from ._parallel cimport run, team
 
 cdef enum:
@@ -47,7 +47,7 @@ cdef void product_body(void *context, int thread, int size) noexcept nogil:
 cdef int raw_product(Product *q, Py_ssize_t M, int size) except -1:
     """Whole groups of B's columns are read as they are, the rest is packed."""
     cdef Py_ssize_t N = q.N, rest = q.N % GROUP, group = q.N // GROUP
-    cdef float[::1] panel = np.empty(q.K * GROUP if rest else 0, np.float32)
+    cdef float[::1] panel = np.empty(floats(q.K, GROUP) if rest else 0, np.float32)
     q.whole.b, q.whole.b_k, q.whole.b_group, q.whole.rows = q.b, N, GROUP, M
     q.N, q.by_rows = group * GROUP, False
     with nogil:
@@ -96,7 +96,7 @@ def matmul(const float[:, ::1] a, const float[:, ::1] b, float[:, ::1] out,
         raw_product(&q, M, min(size, <int>max(<Py_ssize_t>1, N // GROUP)))
         return
     # stripes of columns, which are packed together
-    cdef Py_ssize_t width = max(STRIPE // (K * GROUP), 4) * GROUP
+    cdef Py_ssize_t width = max(STRIPE // floats(K, GROUP), 4) * GROUP
     width = min(width, (N + GROUP - 1) // GROUP * GROUP)
     panels = np.empty((width // GROUP, K, GROUP), np.float32)
     q.panels = &panels[0, 0, 0]
