@@ -1,5 +1,7 @@
 """`model.stream`: a model that is fed one step at a time."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -181,6 +183,33 @@ def test_rows_of_a_stream_are_repeated_and_reordered():
     np.testing.assert_allclose(y, wanted, rtol=0, atol=1e-6)
     with pytest.raises(ValueError, match="rows: expected"):
         wide.reorder([0, 1, 2, 3, 4, 6])
+
+
+def test_weights_that_change_later_change_no_stream_and_none_that_repeats_it():
+    m = translator(MultiHeadAttention(2, 4))
+    rng = np.random.default_rng(0)
+    source, target = ragged(rng, 2, 6, 9), rng.integers(1, TOKENS, (2, 2))
+    stream, wanted = m.stream(2, context=source), m.predict([source, target])
+    m.set_weights([w + 1 for w in m.get_weights()])
+    wide = stream.repeat(2)
+    for t in range(2):
+        np.testing.assert_allclose(stream.step(target[:, t]), wanted[:, t], rtol=0, atol=1e-6)
+        y = wide.step(np.repeat(target[:, t], 2))
+        np.testing.assert_allclose(y, np.repeat(wanted[:, t], 2, axis=0), rtol=0, atol=1e-6)
+
+
+def test_a_stream_does_not_copy_the_rest_of_the_model():
+    source, target = Input((None,)), Input((None,))
+    table = Embedding(5000, 16)
+    states = LSTM(16, return_sequences=True)(table(source))
+    y = LSTM(16, return_sequences=True)(Embedding(TOKENS, 7)(target))
+    m = Model([source, target], Dense(TOKENS)(Attention()(y, states)))
+    m.predict([np.ones((1, 4), int)] * 2)
+    tracemalloc.start()
+    m.stream(1, context=np.ones((1, 4), int))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < table.params["embeddings"].nbytes
 
 
 def test_a_graph_without_context():

@@ -82,7 +82,7 @@ class Executor:
             mask = None
             if masked:
                 explicit = None if mask_slot is None else values[mask_slot]
-                mask = input_mask(layer, x, [masks[k] for k in ins], explicit)
+                mask = _mask(layer, x, [masks[k] for k in ins], explicit)
                 masks[outs[0]] = layer.compute_mask(x, mask)
             if keep:
                 y, tape = layer.forward(x, training, mask)
@@ -106,7 +106,7 @@ class Executor:
             if masked:
                 x = values[ins[0]] if len(ins) == 1 else [values[k] for k in ins]
                 explicit = None if mask_slot is None else values[mask_slot]
-                mask = input_mask(layer, x, [masks[k] for k in ins], explicit)
+                mask = _mask(layer, x, [masks[k] for k in ins], explicit)
                 masks[outs[0]] = layer.compute_mask(x, mask)
         return [masks[k] for k in self._outputs]
 
@@ -171,9 +171,7 @@ def _listed(y: Any) -> list[Array]:
     return y if isinstance(y, list) else [y]
 
 
-def input_mask(
-    layer: Layer, x: Any, masks: list[Array | None], explicit: Array | None
-) -> Array | None:
+def _mask(layer: Layer, x: Any, masks: list[Array | None], explicit: Array | None) -> Array | None:
     """The mask of a layer's inputs x, from those of each and the value of a `mask=` symbol."""
     if explicit is not None:
         return _explicit_mask(explicit, x)

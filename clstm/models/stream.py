@@ -24,7 +24,7 @@ from ..layers import (
     TimeDistributed,
     _single,
 )
-from .executor import input_mask
+from .executor import Executor
 
 if TYPE_CHECKING:
     from .model import Model
@@ -57,92 +57,92 @@ class Stream:
     def __init__(self, model: Model, batch_size: int, context: Any = None):
         self.batch_size = positive("batch_size", batch_size)
         fed, given = _read_context(model, self.batch_size, context)
-        values, masks = _run_context(model, given)
-        self._build(model, fed, values, masks)
-
-    def _build(self, model: Model, fed: Symbol, values: dict[int, Array],
-               masks: dict[int, Array | None]) -> None:  # fmt: skip
-        """Of what depends on the context alone: values and masks by the id of their symbol."""
-        self._origin = model, fed, values, masks
         self._features = fed.shape[2:]  # of one step of the inputs; () for an Embedding
-        self._parts: list[_Part] = []
-        self._initial: list[State] = []
-        self._slots: dict[int, int] = {id(fed): 0}
-        self._values: list[Any] = [None]
+        self._copies: dict[int, Any] = {}
         if len(model.outputs) > 1:
             raise ValueError(f"model: expected one output, got {len(model.outputs)}")
-        for node in model._nodes:
-            if not all(id(s) in values for s in node.sources()):
-                self._add(node, values, masks)
-        if id(model.outputs[0]) not in self._slots:
-            raise ValueError("model: expected an output that depends on the steps, got one of the "
-                             "context alone")  # fmt: skip
-        self._output = self._slots[id(model.outputs[0])]
+        known, values, masks = _run_context(model, given)
+        self._plan = fed, [n for n in model._nodes if n not in known], model.outputs[0]
+        self._connect(values, masks)
         if not self._initial:
             raise ValueError("model: expected at least one LSTM, got none")
         self._states = self._initial
 
-    def _add(self, node: Node, values: dict[int, Array], masks: dict[int, Array | None]) -> None:
-        """The parts of a node that is fed."""
+    def _connect(self, context: dict[int, Array], masks: dict[int, Array | None]) -> None:
+        """Make the parts, beside the context: values and masks by the id of their symbol."""
+        self._context = context, masks
+        self._parts: list[_Part] = []
+        self._initial: list[State] = []
+        self._values: list[Any] = [None]
+        fed, nodes, output = self._plan
+        self._slots: dict[int, int] = {id(fed): 0}
+        for node in nodes:
+            self._slots[id(node.outputs[0])] = self._add(node)
+        if id(output) not in self._slots:
+            raise ValueError("model: expected an output that depends on the steps, got one of the "
+                             "context alone")  # fmt: skip
+        self._output = self._slots[id(output)]
+
+    def _add(self, node: Node) -> int:
+        """The parts of a node that is fed; the slot of its first output."""
         layer = node.layer
-        fixed = [id(s) in values for s in node.inputs]
+        values, masks = self._context
         known = [values.get(id(s)) for s in node.inputs]
-        if node.mask is None and isinstance(layer, LSTM) and _reads_on(layer) and not fixed[0]:
-            source, states = self._slot(node.inputs[0]), known[1:]
-            size = len(layer.state_names) // layer.num_layers
-            for k, single in enumerate(layer.stack):
-                initial = _single.initial_state(single, self.batch_size)
-                if states:
-                    initial = tuple(a.copy() for a in states[k * size : (k + 1) * size])
-                run, residual = _single.handle(single), layer.residual and k > 0
-                source = self._part(run, [source], len(self._initial), residual)
-                self._initial.append(initial)
-            self._slots[id(node.outputs[0])] = source
-        elif (node.mask is None and isinstance(layer, (Attention, MultiHeadAttention))
-                and len(fixed) > 1 and not fixed[0] and all(fixed[1:])
-                and not layer.return_attention_scores):  # fmt: skip
-            if layer.causal:
-                raise self._unfit(layer)  # the position of a query is not known here
-            memory = layer.remember(known[1:], [masks[id(s)] for s in node.inputs[1:]])
-            run = copy.deepcopy(layer).recall
-            source = self._part(lambda query: run(query, memory), [self._slot(node.inputs[0])])
-            self._slots[id(node.outputs[0])] = source
-        elif node.mask is None and isinstance(layer, (*_STEPWISE, Add, Concatenate)):
+        context = [value is not None for value in known]
+        if node.mask is not None:
+            raise _unfit(layer)
+        if isinstance(layer, LSTM) and _reads_on(layer) and not context[0]:
+            return self._add_lstm(layer, self._slot(node.inputs[0]), known[1:])
+        if (isinstance(layer, (Attention, MultiHeadAttention)) and len(known) > 1
+                and not context[0] and all(context[1:])
+                and not (layer.return_attention_scores or layer.causal)):  # fmt: skip
+            own = self._copy(layer, _apart)
+            memory = own.remember(known[1:], [masks[id(s)] for s in node.inputs[1:]])
+            return self._part(functools.partial(own.recall, memory=memory),
+                              [self._slot(node.inputs[0])])  # fmt: skip
+        if isinstance(layer, (*_STEPWISE, Add)) or _joins_features(node):
             inputs = []
             for symbol, value in zip(node.inputs, known, strict=True):
                 if value is None:
                     inputs.append(self._slot(symbol))
                 elif value.ndim == 2:  # beside the last step of a sequence
-                    self._values.append(value[:, None])
-                    inputs.append(len(self._values) - 1)
+                    inputs.append(self._new_slot(value[:, None]))
                 else:
-                    raise self._unfit(layer)
-            run = copy.deepcopy(layer).infer
-            if isinstance(layer, Concatenate):
-                if layer.axis % len(node.inputs[0].shape) != len(node.inputs[0].shape) - 1:
-                    raise self._unfit(layer)  # along time
-                run = functools.partial(np.concatenate, axis=-1)
-            elif getattr(layer, "mask_zero", False):
-                run = _tokens(run, layer.name)
-            self._slots[id(node.outputs[0])] = self._part(run, inputs)
-        else:
-            raise self._unfit(layer)
+                    raise _unfit(layer)
+            return self._part(self._copy(layer, _stepwise), inputs)
+        raise _unfit(layer)
+
+    def _add_lstm(self, layer: LSTM, source: int, given: list[Array | None]) -> int:
+        """given: the initial states of all layers, or nothing."""
+        size = len(layer.state_names) // layer.num_layers
+        for k, (run, start) in enumerate(self._copy(layer, _cells)):
+            initial = given[k * size : (k + 1) * size] or [
+                np.broadcast_to(a, (self.batch_size, *a.shape[1:])) for a in start
+            ]
+            source = self._part(run, [source], len(self._initial), layer.residual and k > 0)
+            self._initial.append(tuple(np.array(a, order="C") for a in initial))
+        return source
+
+    def _copy(self, layer: Any, make: Callable[[Any], Any]) -> Any:
+        """What `make` gives of the layer, once for this stream and those that `repeat` gives."""
+        if id(layer) not in self._copies:
+            self._copies[id(layer)] = make(layer)
+        return self._copies[id(layer)]
 
     def _part(self, run: Callable[..., Any], inputs: list[int], state: int | None = None,
               residual: bool = False) -> int:  # fmt: skip
-        self._values.append(None)
-        self._parts.append(_Part(run, inputs, len(self._values) - 1, state, residual))
+        slot = self._new_slot(None)
+        self._parts.append(_Part(run, inputs, slot, state, residual))
+        return slot
+
+    def _new_slot(self, value: Array | None) -> int:
+        self._values.append(value)
         return len(self._values) - 1
 
     def _slot(self, symbol: Symbol) -> int:
         if id(symbol) not in self._slots:
-            raise self._unfit(symbol.node.layer)
+            raise _unfit(symbol.node.layer)
         return self._slots[id(symbol)]
-
-    @staticmethod
-    def _unfit(layer: Any) -> ValueError:
-        return ValueError(f"model: expected layers that read step by step, without masks, got "
-                          f"{type(layer).__name__} {layer.name!r}")  # fmt: skip
 
     def step(self, x: Any) -> Array:
         """The output (B, ...) after the next step, x: (B, features), or (B,) for an Embedding."""
@@ -182,14 +182,13 @@ class Stream:
         """A stream in which each row stands so many times, one after the other, with its state and
         context."""
         positive("times", times)
-        model, fed, values, masks = self._origin
+        values, masks = self._context
         new = copy.copy(self)
         new.batch_size = self.batch_size * times
-        repeated = {k: np.repeat(a, times, axis=0) for k, a in values.items()}
-        new._build(model, fed, repeated,
-                   {k: None if a is None else np.repeat(a, times, axis=0)
-                    for k, a in masks.items()})  # fmt: skip
-        new._states = [tuple(np.repeat(a, times, axis=0) for a in s) for s in self._states]
+        new._connect({k: a.repeat(times, axis=0) for k, a in values.items()},
+                     {k: None if a is None else a.repeat(times, axis=0)
+                      for k, a in masks.items()})  # fmt: skip
+        new._states = [tuple(a.repeat(times, axis=0) for a in state) for state in self._states]
         return new
 
     @property
@@ -241,33 +240,59 @@ def _read_context(model: Model, batch: int, context: Any) -> tuple[Symbol, dict[
     return fed, given
 
 
-def _run_context(model: Model, values: dict[int, Array]
-                 ) -> tuple[dict[int, Array], dict[int, Array | None]]:  # fmt: skip
-    """Values and masks of all that depends on the context alone."""
-    masks: dict[int, Array | None] = dict.fromkeys(values)
+def _run_context(model: Model, given: dict[int, Array]
+                 ) -> tuple[list[Node], dict[int, Array], dict[int, Array | None]]:  # fmt: skip
+    """The nodes that depend on the context alone, and values and masks of all their symbols."""
+    inputs = [s for s in model.inputs if id(s) in given]
+    symbols, nodes = list(inputs), []
     for node in model._nodes:
-        if all(id(s) in values for s in node.sources()):
-            arrays = [values[id(s)] for s in node.inputs]
-            x = arrays[0] if len(arrays) == 1 else arrays
-            explicit = None if node.mask is None else values[id(node.mask)]
-            mask = input_mask(node.layer, x, [masks[id(s)] for s in node.inputs], explicit)
-            y = node.layer.infer(x, mask)
-            outputs = y if len(node.outputs) > 1 else [y]
-            for symbol, value in zip(node.outputs, outputs, strict=True):
-                values[id(symbol)], masks[id(symbol)] = value, None
-            masks[id(node.outputs[0])] = node.layer.compute_mask(x, mask)
-    return values, masks
+        if all(s in symbols for s in node.sources()):
+            nodes.append(node)
+            symbols += node.outputs
+    run = Executor(inputs, nodes, symbols)
+    values, masks, _, _ = run.forward([given[id(s)] for s in inputs])
+    names = [id(s) for s in symbols]
+    return (nodes, dict(zip(names, values, strict=True)), dict(zip(names, masks, strict=True)))
 
 
-def _tokens(infer: Callable[[Array], Array], name: str) -> Callable[[Array], Array]:
-    """Of an Embedding with mask_zero: there are no steps of padding in a stream."""
+def _cells(layer: LSTM) -> list[tuple[Callable[..., Any], State]]:
+    """Of each layer of a stack: its function, and where a row begins that is given no state."""
+    return [(_single.handle(one), _single.initial_state(one, 1)) for one in layer.stack]
+
+
+def _apart(layer: Any) -> Any:
+    """A copy of the layer and its weights, without gradients and the rest of its model."""
+    memo: dict[int, Any] = {}
+    for part in layer.walk():
+        memo |= {id(part.home): None, id(part.grads): {}}
+    return copy.deepcopy(layer, memo)
+
+
+def _stepwise(layer: Any) -> Callable[[Any], Array]:
+    """The layer's function of values (B, 1, ...), with a copy of its weights."""
+    if isinstance(layer, Concatenate):
+        return functools.partial(np.concatenate, axis=-1)
+    infer = _apart(layer).infer
+    if not getattr(layer, "mask_zero", False):
+        return infer
 
     def look_up(tokens: Array) -> Array:
         if not tokens.all():
-            raise ValueError(f"x: expected no 0, which stands for padding in {name}, got one")
+            raise ValueError(f"x: expected no 0, which stands for padding in {layer.name}, got one")
         return infer(tokens)
 
     return look_up
+
+
+def _joins_features(node: Node) -> bool:
+    """Whether it concatenates along the last axis."""
+    rank = len(node.inputs[0].shape)
+    return isinstance(node.layer, Concatenate) and node.layer.axis % rank == rank - 1
+
+
+def _unfit(layer: Any) -> ValueError:
+    return ValueError(f"model: expected layers that read step by step, without masks, got "
+                      f"{type(layer).__name__} {layer.name!r}")  # fmt: skip
 
 
 def _reads_on(layer: LSTM) -> bool:
