@@ -29,6 +29,11 @@ def float_array(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
     return np.require(array, dtype, ["C", "A"])
 
 
+def real_array(name: str, value: Any) -> np.ndarray:
+    """`value` as an array of float64 if it is one, else of float32."""
+    return float_array(name, value, FLOATS[getattr(value, "dtype", None) == FLOATS[1]])
+
+
 def numbers(name: str, value: Any) -> np.ndarray:
     """`value` as an array of real numbers, whatever their type."""
     try:
@@ -119,6 +124,18 @@ def length_array(name: str, value: Any, batch: int, most: int, what: str = "") -
         bad = lengths[(lengths < 0) | (lengths > most)][0]
         raise ValueError(f"{name}: expected 0 .. {most}{what}, got {bad}")
     return lengths
+
+
+def step_counts(name: str, lengths: Any, batch: int, time: int) -> np.ndarray:
+    """`lengths` as indices (B,) in 0 .. time for the kernels; None: all steps."""
+    if lengths is None:
+        return np.full(batch, time, np.intp)
+    return np.ascontiguousarray(length_array(name, lengths, batch, time), np.intp)
+
+
+def valid_first(valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An index of (B, T, ...) that puts the valid steps (B, T) of each row first, in order."""
+    return np.arange(len(valid))[:, None], np.argsort(~valid, axis=1, kind="stable")
 
 
 def boolean(name: str, value: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import FLOATS, check_shape, float_array, integers, length_array
+from ._arrays import check_shape, integers, real_array, step_counts, valid_first
 from ._kernels import _crf
 
 Array = np.ndarray
@@ -17,17 +17,13 @@ Array = np.ndarray
 
 def read_potentials(potentials: Any, lengths: Any) -> tuple[Array, Array]:
     """potentials (B, T, K, K) as float32 or float64, and lengths (B,), checked."""
-    own = getattr(potentials, "dtype", None)
-    potentials = float_array("potentials", potentials, FLOATS[own == FLOATS[1]])
+    potentials = real_array("potentials", potentials)
     check_shape("potentials", potentials, ("B", "T", "K", "K"))
     batch, time, tags, others = potentials.shape
     if time == 0 or tags == 0 or tags != others:
         raise ValueError(f"potentials: expected (B, T, K, K) with a step and a tag, got shape "
                          f"{potentials.shape}")  # fmt: skip
-    if lengths is None:
-        return potentials, np.full(batch, time, np.intp)
-    steps = length_array("lengths", lengths, batch, time)
-    return potentials, np.ascontiguousarray(steps, np.intp)
+    return potentials, step_counts("lengths", lengths, batch, time)
 
 
 def read_tags(tags: Any, counted: Array, classes: int) -> Array:
@@ -122,6 +118,9 @@ def best_tags(potentials: Array, steps: Array) -> tuple[Array, Array]:
     return tags, scores
 
 
-def valid_first(keep: Array) -> Array:
-    """(B, T) places of the steps, those that are kept first, in order."""
-    return np.argsort(~keep, axis=1, kind="stable")
+def best_tags_of(potentials: Array, keep: Array) -> tuple[Array, Array]:
+    """The same where the steps (B, T) that count have any pattern; -1 at the others."""
+    order = valid_first(keep)
+    tags = np.empty(keep.shape, np.intp)
+    tags[order], scores = best_tags(potentials[order], keep.sum(axis=1))
+    return tags, scores

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import FLOATS, check_shape, float_array, integer, integers, length_array
+from ._arrays import check_shape, integer, integers, length_array, real_array, step_counts
 from ._kernels import _ctc
 
 Array = np.ndarray
@@ -17,18 +17,14 @@ Array = np.ndarray
 
 def read_logits(logits: Any, logit_lengths: Any, blank: Any) -> tuple[Array, Array, int]:
     """logits (B, T, K) as float32 or float64, lengths (B,), blank, all checked."""
-    own = getattr(logits, "dtype", None)
-    logits = float_array("logits", logits, FLOATS[own == FLOATS[1]])
+    logits = real_array("logits", logits)
     check_shape("logits", logits, ("B", "T", "K"))
     batch, time, classes = logits.shape
     if time == 0 or classes == 0:
         raise ValueError(f"logits: expected at least one step and one class, got {logits.shape}")
     if not 0 <= integer("blank", blank) < classes:
         raise ValueError(f"blank: expected 0 .. {classes - 1}, a class of logits, got {blank}")
-    if logit_lengths is None:
-        return logits, np.full(batch, time, np.intp), int(blank)
-    steps = length_array("logit_lengths", logit_lengths, batch, time)
-    return logits, np.ascontiguousarray(steps, np.intp), int(blank)
+    return logits, step_counts("logit_lengths", logit_lengths, batch, time), int(blank)
 
 
 def read_labels(labels: Any, label_lengths: Any, shape: tuple[int, ...],

@@ -146,6 +146,7 @@ class Objective:
         if len(self.names) > 1:
             for part, value in zip(self._parts, values, strict=True):
                 part.update_state(value / share, rows * share)
+
     def update_metrics(
         self, y: Sequence[Array], outputs: Sequence[Array], weight: Any, masks: Sequence[Any],
         share: float = 1.0,

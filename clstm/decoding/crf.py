@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .._arrays import flags
-from .._crf import Array, best_tags, read_potentials, valid_first
+from .._crf import Array, best_tags, best_tags_of, read_potentials
 
 
 def crf_viterbi(
@@ -33,8 +31,4 @@ def crf_viterbi(
         return best_tags(potentials, steps)
     if lengths is not None:
         raise ValueError("lengths: expected None beside a mask, got both")
-    keep = flags("mask", mask, *potentials.shape[:2])
-    rows, order = np.arange(len(keep))[:, None], valid_first(keep)
-    tags = np.empty(keep.shape, np.intp)
-    tags[rows, order], scores = best_tags(potentials[rows, order], keep.sum(axis=1))
-    return tags, scores
+    return best_tags_of(potentials, flags("mask", mask, *potentials.shape[:2]))

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from .._arrays import FLOATS, float_array
+from .._arrays import float_array, real_array
 from .._serialize import Configurable
 
 Array = NDArray[Any]
@@ -57,9 +57,7 @@ class Loss(Configurable):
             TypeError: an argument is not numeric.
             ValueError: shapes do not fit, or y_true has NaN or impossible labels.
         """
-        float32, float64 = FLOATS
-        own = getattr(y_pred, "dtype", None)
-        p = float_array("y_pred", y_pred, float64 if own == float64 else float32)
+        p = real_array("y_pred", y_pred)
         if p.size == 0 or p.ndim == 0:
             raise ValueError(f"y_pred must have at least one row, received shape {p.shape}")
         t = self._targets(y_true, p)

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._arrays import FLOATS, float_array, numbers
-from .._crf import crf_loss, read_tags, valid_first
+from .._arrays import numbers
+from .._crf import crf_loss, read_tags
 from .._serialize import register
-from .base import Array, Loss, leading
+from .base import Array
+from .sequence import SequenceLoss
 
 
 @register("loss", "crf")
-class CRF(Loss):
+class CRF(SequenceLoss):
     """-log p(tags) of a linear-chain conditional random field, the mean over the rows.
 
     y_true is (B, T): tags; whole numbers of any dtype, anything at masked steps. y_pred is (B, T,
@@ -24,37 +27,9 @@ class CRF(Loss):
     def check(self, y_true: ArrayLike, shape: tuple[int, ...]) -> None:
         self._targets(y_true, np.broadcast_to(np.float32(0), shape))
 
-    def value_and_gradient(
-        self,
-        y_true: ArrayLike,
-        y_pred: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        mask: ArrayLike | None = None,
-    ) -> tuple[float, Array]:
-        own = getattr(y_pred, "dtype", None)
-        p = float_array("y_pred", y_pred, FLOATS[own == FLOATS[1]])
-        t = self._targets(y_true, p)
-        keep = np.ones(t.shape, bool)
-        if mask is not None:
-            keep &= leading("mask", mask, t.shape, np.bool_)
-        t = read_tags(t, keep, p.shape[2])
-        steps = keep.sum(axis=1)
-        weights = (steps > 0).astype(np.float64)
-        scale = 1.0 / max(1.0, weights.sum())
-        if sample_weight is not None:
-            weights *= leading("sample_weight", sample_weight, t.shape[:1], np.float64)
-        order = valid_first(keep)
-        moved = not (order == np.arange(t.shape[1])).all()
-        if moved:
-            rows = np.arange(len(t))[:, None]
-            p, t = p[rows, order], t[rows, order]
-        losses, d = crf_loss(p, t, lengths=steps)
-        if moved:
-            back = np.empty_like(d)
-            back[rows, order] = d
-            d = back
-        d *= (weights * scale).astype(d.dtype)[:, None, None, None]
-        return float(np.add.reduce(losses * weights)) * scale, d
+    def _of_rows(self, t: Array, p: Array, keep: Array, order: Any) -> tuple[Array, Array]:
+        tags = read_tags(t, keep, p.shape[2])
+        return crf_loss(p, tags[order], lengths=keep.sum(axis=1))
 
     def _targets(self, y_true: ArrayLike, p: Array) -> Array:
         """y_true (B, T) as whole numbers; what is none, such as NaN at a masked step, is -1."""

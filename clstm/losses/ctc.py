@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._arrays import FLOATS, boolean, float_array, numbers, whole
+from .._arrays import boolean, numbers, whole
 from .._ctc import ctc_loss, read_labels
 from .._serialize import register
-from .base import Array, Loss, leading
+from .base import Array
+from .sequence import SequenceLoss
 
 
 @register("loss")
-class CTC(Loss):
+class CTC(SequenceLoss):
     """Connectionist temporal classification (Graves et al. 2006), the mean over the rows.
 
     y_true is (B, L): class numbers, -1 past the end of a row; whole numbers of any dtype. y_pred
@@ -34,38 +37,11 @@ class CTC(Loss):
         p = np.broadcast_to(np.float32(0), shape)
         read_labels(self._targets(y_true, p), None, p.shape, self.blank)
 
-    def value_and_gradient(
-        self,
-        y_true: ArrayLike,
-        y_pred: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        mask: ArrayLike | None = None,
-    ) -> tuple[float, Array]:
-        own = getattr(y_pred, "dtype", None)
-        p = float_array("y_pred", y_pred, FLOATS[own == FLOATS[1]])
-        t = self._targets(y_true, p)
-        rows = p.shape[:1]
-        keep = np.ones(p.shape[:2], bool)
-        if mask is not None:
-            keep &= leading("mask", mask, p.shape[:2], np.bool_)
+    def _of_rows(self, t: Array, p: Array, keep: Array, order: Any) -> tuple[Array, Array]:
         steps = keep.sum(axis=1)
-        weights = (steps > 0).astype(np.float64)
-        scale = 1.0 / max(1.0, weights.sum())
-        if sample_weight is not None:
-            weights *= leading("sample_weight", sample_weight, rows, np.float64)
         t = np.where(steps[:, None] > 0, t, -1)  # no labels where nothing counts
-        order = np.argsort(~keep, axis=1, kind="stable")[:, :, None]  # steps that count first
-        moved = not (np.sort(keep, axis=1)[:, ::-1] == keep).all()
-        if moved:
-            p = np.take_along_axis(p, order, axis=1)
-        losses, d = ctc_loss(p, t, logit_lengths=steps, blank=self.blank,
-                             zero_infinity=self.zero_infinity)  # fmt: skip
-        if moved:
-            back = np.empty_like(d)
-            np.put_along_axis(back, order, d, axis=1)
-            d = back
-        d *= (weights * scale).astype(d.dtype)[:, None, None]
-        return float(np.add.reduce(losses * weights)) * scale, d
+        return ctc_loss(p, t, logit_lengths=steps, blank=self.blank,
+                        zero_infinity=self.zero_infinity)  # fmt: skip
 
     def _targets(self, y_true: ArrayLike, p: Array) -> Array:
         """y_true as whole numbers (B, L)."""

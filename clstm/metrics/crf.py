@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._crf import best_tags, read_potentials, valid_first
+from .._crf import best_tags_of, read_potentials
 from .._serialize import register
 from ..losses.base import leading
 from .base import Mean
@@ -26,8 +26,4 @@ class CRFAccuracy(Mean):
         weights = np.ones(shape)
         if sample_weight is not None:
             weights = weights * leading("sample_weight", sample_weight, shape, np.float64)
-        keep = weights != 0
-        rows, order = np.arange(shape[0])[:, None], valid_first(keep)
-        found = np.empty(shape, np.intp)
-        found[rows, order] = best_tags(potentials[rows, order], keep.sum(axis=1))[0]
-        self._add(found == tags, weights)
+        self._add(best_tags_of(potentials, weights != 0)[0] == tags, weights)
