@@ -2,18 +2,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import activations
-from .._arrays import boolean
-from .._kernels import _pointwise
-from .._serialize import get, register
+from .._serialize import register
 from ..graph import Symbol
 from ._products import matmul
+from .affine import Affine
 from .base import Array, Layer
 from .embedding import Embedding
 
 
 @register("layer")
-class TiedDense(Layer):
+class TiedDense(Affine):
     """y = activation(x E^T + b), E the table (V, F) of an Embedding (Press & Wolf 2017).
 
     Scores of V tokens, by the vectors that the same model reads tokens with:
@@ -41,18 +39,13 @@ class TiedDense(Layer):
         bias_constraint: Any = None,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        super().__init__(activation, use_bias, bias_initializer, bias_regularizer, bias_constraint,
+                         **kwargs)  # fmt: skip
         if not isinstance(embedding, (Embedding, str)):
             raise TypeError(f"embedding: expected an Embedding or its name, got "
                             f"{type(embedding).__name__}")  # fmt: skip
         self._table = embedding if isinstance(embedding, Embedding) else None
         self.embedding = embedding.name if isinstance(embedding, Embedding) else embedding
-        self._activation = activations.get(activation)
-        self.activation = self._activation.name
-        self.use_bias = boolean("use_bias", use_bias)
-        self.bias_initializer = get("initializer", bias_initializer)
-        self.bias_regularizer = get("regularizer", bias_regularizer)
-        self.bias_constraint = get("constraint", bias_constraint)
 
     def _connect(self, inputs: Any, mask: Symbol | None) -> Any:
         found = {layer.name: layer for layer in _before(inputs)}
@@ -78,40 +71,18 @@ class TiedDense(Layer):
                              f"of {table.name}, got shape {input_shape}")  # fmt: skip
         if table.dtype != self.dtype:
             raise ValueError(f"embedding: expected dtype {self.dtype}, got {table.dtype}")
-        if self.use_bias:
-            self.add_weight("bias", (table.input_dim,), self.bias_initializer,
-                            self.bias_regularizer, self.bias_constraint)  # fmt: skip
+        self.add_bias(table.input_dim)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape[:-1], self.table.input_dim)
 
-    @property
-    def forgets_output(self) -> bool:
-        """Whether the backward run does without the outputs."""
-        return self._activation.name == "linear" and self.activity_regularizer is None
+    def times(self, rows: Array) -> Array:
+        return matmul(rows, self.table.params["embeddings"], transpose_b=True)
 
-    def forward(
-        self, inputs: Any, training: bool = False, mask: Array | None = None
-    ) -> tuple[Array, Any]:
-        x = self.cast(inputs)
-        rows = x.reshape(-1, x.shape[-1])
-        z = matmul(rows, self.table.params["embeddings"], transpose_b=True)
-        if self.use_bias:
-            z += self.params["bias"]
-        y = self._activation.forward(z)
-        return y.reshape(*x.shape[:-1], -1), (rows, z, y)
-
-    def backward(self, tape: Any, d_outputs: Array, need_dx: bool = True) -> Array | None:
-        rows, z, y = tape
-        d = self.cast(d_outputs)
-        dz = self._activation.backward(d.reshape(z.shape), z, y)
+    def times_back(self, rows: Array, dz: Array, need_dx: bool) -> Array | None:
         table = self.table
         matmul(dz, rows, table.grads["embeddings"], transpose_a=True, accumulate=True)
-        if self.use_bias:
-            _pointwise.add_column_sums(dz, self.grads["bias"])
-        if not need_dx:
-            return None
-        return matmul(dz, table.params["embeddings"]).reshape(*d.shape[:-1], -1)
+        return matmul(dz, table.params["embeddings"]) if need_dx else None
 
 
 def _before(inputs: Any) -> list[Layer]:
