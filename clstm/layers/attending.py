@@ -22,6 +22,13 @@ class Memory(NamedTuple):
 _NAMES = ("query", "value", "key")
 
 
+def _both(value: Array | None, key: Array | None) -> Array | None:
+    """The mask of the keys from those of values and keys, None where there is none."""
+    if value is None or key is None or value is key:
+        return key if value is None else value
+    return value & key
+
+
 class Attending(Layer):
     """Base of the layers whose inputs are [query, value(, key)], or one array for all three."""
 
@@ -124,9 +131,7 @@ class Attending(Layer):
         arrays = inputs if isinstance(inputs, list) else [inputs]
         checked = [mask_array(m, None, *a.shape[:2]) for m, a in zip(masks, arrays, strict=True)]
         query, value, key = self._three(checked)
-        if value is None or key is None or value is key:
-            return query, key if value is None else value
-        return query, value & key
+        return query, _both(value, key)
 
     # --- what the layers share -----------------------------------------------------------------
 
@@ -151,10 +156,7 @@ class Attending(Layer):
     def remember(self, memory: list[Array], masks: list[Array | None]) -> Memory:
         """What `recall` needs of the value (B, Tk, Fv), and a key, and their masks."""
         value, key = self.cast(memory[0]), self.cast(memory[-1])
-        valid = masks[0] if masks[-1] is None else masks[-1]
-        if masks[0] is not None and masks[-1] is not None:
-            valid = masks[0] & masks[-1]
-        keys = Rows.of(valid, *value.shape[:2])
+        keys = Rows.of(_both(masks[0], masks[-1]), *value.shape[:2])
         places = Places.of(Rows.of(None, len(value), 1), keys, False)
         return Memory(places, *self._memory(keys.gather(value), keys.gather(key)))
 

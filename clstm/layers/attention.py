@@ -4,6 +4,7 @@ from typing import Any
 
 from .. import _additive_attention, _attention
 from .._arrays import boolean, number, positive
+from .._attention import Places
 from .._serialize import get, register
 from ._products import matmul
 from .attending import Attending, Memory
@@ -94,21 +95,11 @@ class Attention(Attending):
     def forward(self, inputs: Any, training: bool = False, mask: Any = None) -> tuple[Any, Any]:
         places, rows = self._read(inputs, mask)
         query, value, key = self._three(rows)
-        q, k = query, key
-        if "kernel" in self.params:
-            q = matmul(query, self.params["kernel"])
-        if self.units is not None:
-            q = matmul(query, self.params["query_kernel"])
-            k = matmul(key, self.params["key_kernel"])
+        q, (v, k) = self._queries(query), self._memory(value, key)
+        scaled = self._scaled(q)
         factors = self._factors(places, 1, training)
         keep = self.return_attention_scores
-        if self.score == "additive":
-            scaled = q
-            y, weights = _additive_attention.forward(q, k, value, self.params["scale"], places,
-                                                     factors, keep)  # fmt: skip
-        else:
-            scaled = q * self.params["scale"] if self.use_scale else q
-            y, weights = _attention.forward(scaled, k, value, 1, self.scale, places, factors, keep)
+        y, weights = self._attend(scaled, k, v, places, factors, keep)
         y = places.queries.scatter(y)
         tape = (places, rows, q, scaled, k, factors)
         return ([y, places.dense(weights, 1)[:, 0]] if keep else y), tape
@@ -116,20 +107,24 @@ class Attention(Attending):
     def _memory(self, value: Array, key: Array) -> tuple[Array, Array]:
         return value, key if self.units is None else matmul(key, self.params["key_kernel"])
 
+    def _queries(self, query: Array) -> Array:
+        name = "kernel" if self.score == "general" else "query_kernel"
+        return matmul(query, self.params[name]) if name in self.params else query
+
+    def _scaled(self, q: Array) -> Array:
+        return q * self.params["scale"] if self.use_scale else q
+
+    def _attend(self, q: Array, k: Array, v: Array, places: Places, factors: Array | None,
+                keep: bool) -> tuple[Array, Array | None]:  # fmt: skip
+        if self.score == "additive":
+            return _additive_attention.forward(q, k, v, self.params["scale"], places, factors, keep)
+        return _attention.forward(q, k, v, 1, self.scale, places, factors, keep)
+
     def recall(self, query: Array, memory: Memory) -> Array:
         """y (B, 1, Fv) of queries (B, 1, Fq), as `infer` gives it."""
         places, v, k = memory
-        q = query[:, 0]
-        if "kernel" in self.params:
-            q = matmul(q, self.params["kernel"])
-        if self.units is not None:
-            q = matmul(q, self.params["query_kernel"])
-        if self.score == "additive":
-            y, _ = _additive_attention.forward(q, k, v, self.params["scale"], places, None, False)
-        else:
-            q = q * self.params["scale"] if self.use_scale else q
-            y, _ = _attention.forward(q, k, v, 1, self.scale, places)
-        return y[:, None]
+        q = self._scaled(self._queries(query[:, 0]))
+        return self._attend(q, k, v, places, None, False)[0][:, None]
 
     def backward(self, tape: Any, d_outputs: Any, need_dx: bool = True) -> Any:
         places, rows, q, scaled, k, factors = tape

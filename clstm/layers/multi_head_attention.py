@@ -112,8 +112,7 @@ class MultiHeadAttention(Attending):
     def forward(self, inputs: Any, training: bool = False, mask: Any = None) -> tuple[Any, Any]:
         places, rows = self._read(inputs, mask)
         query, value, key = self._three(rows)
-        q, k, v = (self._project(name, x) for name, x in zip(_INPUTS, (query, key, value),
-                                                              strict=True))  # fmt: skip
+        q, (v, k) = self._project("query", query), self._memory(value, key)
         factors = self._factors(places, self.num_heads, training)
         drawn, weights = _attention.forward(q, k, v, self.num_heads, self.key_dim**-0.5, places,
                                             factors, self.return_attention_scores)  # fmt: skip
