@@ -3,21 +3,16 @@
 potentials (B, T, K, K), of which each row has lengths[row] steps; nothing past them is looked at.
 """
 
-from cpython.exc cimport PyErr_CheckSignals
-from libc.stdlib cimport free
 from libc.string cimport memset
 
 from ._dispatch cimport clstm_kernels, kernels, real
-from ._panels cimport allocate, floats
-from ._parallel cimport run, team
-
-cdef enum:
-    GRAIN = 1 << 12  # potentials that make another thread worth waking
-    BETWEEN_SIGNALS = 1 << 20  # potentials: some milliseconds
+from ._panels cimport floats
+from ._rows cimport Rows, run_rows
 
 
 cdef struct Batch:
-    Py_ssize_t T, K, begin, end, room
+    Rows rows
+    Py_ssize_t T, K
     size_t itemsize
     const char *potentials
     const Py_ssize_t *lengths
@@ -25,17 +20,15 @@ cdef struct Batch:
     char *d  # NULL: the best paths
     Py_ssize_t *found
     double *values
-    double *scratch
 
 
 cdef void batch_body(void *context, int thread, int size) noexcept nogil:
-    """Each thread has every size-th row."""
     cdef const Batch *b = <const Batch*>context
     cdef const clstm_kernels *table = kernels(b.itemsize)
-    cdef double *room = b.scratch + thread * b.room
-    cdef Py_ssize_t row = b.begin + thread, place
+    cdef double *room = b.rows.scratch + thread * b.rows.room
+    cdef Py_ssize_t row = b.rows.begin + thread, place
     cdef const Py_ssize_t *tags = b.tags
-    while row < b.end:
+    while row < b.rows.end:
         place = row * b.T * b.K * b.K * <Py_ssize_t>b.itemsize
         if b.d == NULL:
             b.values[row] = table.crf_viterbi(
@@ -53,25 +46,10 @@ cdef void go(Batch *b, const real[:, :, :, ::1] potentials, const Py_ssize_t[::1
              double[::1] values) except *:
     cdef Py_ssize_t B = potentials.shape[0], work
     b.T, b.K, b.itemsize = potentials.shape[1], potentials.shape[2], sizeof(real)
-    b.potentials, b.lengths = <const char*>&potentials[0, 0, 0, 0], &lengths[0]
-    b.values, b.begin = &values[0], 0
     work = b.T * b.K * b.K
-    cdef int size = <int>min(<Py_ssize_t>team(B * work, GRAIN), B)
-    cdef Py_ssize_t together = max(<Py_ssize_t>size, BETWEEN_SIGNALS // work)
-    b.room = floats(b.T + 3, b.K) + floats(b.K, b.K)
-    cdef float *scratch = allocate(floats(b.room, size, 2))
-    b.scratch = <double*>scratch
-    try:
-        with nogil:
-            while b.begin < B:
-                b.end = min(B, b.begin + together)
-                run(batch_body, b, size)
-                b.begin = b.end
-                if b.begin < B:
-                    with gil:
-                        PyErr_CheckSignals()
-    finally:
-        free(scratch)
+    b.potentials, b.lengths = <const char*>&potentials[0, 0, 0, 0], &lengths[0]
+    b.values = &values[0]
+    run_rows(batch_body, &b.rows, B, work, floats(b.T + 3, b.K) + floats(b.K, b.K))
 
 
 def loss(const real[:, :, :, ::1] potentials, const Py_ssize_t[:, ::1] tags,

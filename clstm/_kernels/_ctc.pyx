@@ -3,24 +3,17 @@
 logits (B, T, K), of which each row has lengths[row] steps; nothing past them is looked at.
 """
 
-from cpython.exc cimport PyErr_CheckSignals
-from libc.stdlib cimport free
-
 from ._dispatch cimport clstm_kernels, kernels, real
-from ._panels cimport allocate, floats
-from ._parallel cimport run, team
-
-cdef enum:
-    GRAIN = 1 << 12  # states of all steps and rows that make another thread worth waking
-    BETWEEN_SIGNALS = 1 << 20  # states: some milliseconds
+from ._panels cimport floats
+from ._rows cimport Rows, run_rows
 
 
 cdef struct Batch:
-    Py_ssize_t T, K, L, blank, begin, end, room
+    Rows rows
+    Py_ssize_t T, K, L, blank
     size_t itemsize
     const char *logits
     const Py_ssize_t *lengths
-    double *scratch
     const Py_ssize_t *labels  # NULL: decoding
     const Py_ssize_t *label_lengths
     double *losses
@@ -32,13 +25,12 @@ cdef struct Batch:
 
 
 cdef void batch_body(void *context, int thread, int size) noexcept nogil:
-    """Each thread has every size-th row."""
     cdef const Batch *b = <const Batch*>context
     cdef const clstm_kernels *table = kernels(b.itemsize)
-    cdef double *room = b.scratch + thread * b.room
-    cdef Py_ssize_t row = b.begin + thread
+    cdef double *room = b.rows.scratch + thread * b.rows.room
+    cdef Py_ssize_t row = b.rows.begin + thread
     cdef Py_ssize_t place
-    while row < b.end:
+    while row < b.rows.end:
         place = row * b.T * b.K * <Py_ssize_t>b.itemsize
         if b.labels != NULL:
             b.losses[row] = table.ctc(b.lengths[row], b.K, b.label_lengths[row], b.logits + place,
@@ -51,26 +43,6 @@ cdef void batch_body(void *context, int thread, int size) noexcept nogil:
                 b.lengths[row], b.K, b.logits + place, b.blank, b.width, b.paths, b.T,
                 b.found + row * b.paths * b.T, b.scores + row * b.paths, room)
         row += size
-
-
-cdef void go(Batch *b, Py_ssize_t B, Py_ssize_t states, Py_ssize_t room) except *:
-    """Run on B rows, with `room` doubles for each thread; a step of a row has so many states."""
-    cdef Py_ssize_t work = max(<Py_ssize_t>1, b.T * states)
-    cdef int size = <int>min(<Py_ssize_t>team(B * work, GRAIN), B)
-    cdef Py_ssize_t together = max(<Py_ssize_t>size, BETWEEN_SIGNALS // work)
-    cdef float *scratch = allocate(floats(room, size, 2))
-    b.room, b.scratch, b.begin = room, <double*>scratch, 0
-    try:
-        with nogil:
-            while b.begin < B:
-                b.end = min(B, b.begin + together)
-                run(batch_body, b, size)
-                b.begin = b.end
-                if b.begin < B:
-                    with gil:
-                        PyErr_CheckSignals()
-    finally:
-        free(scratch)
 
 
 cdef void set_batch(Batch *b, const real[:, :, ::1] logits, const Py_ssize_t[::1] lengths,
@@ -91,8 +63,8 @@ def loss(const real[:, :, ::1] logits, const Py_ssize_t[:, ::1] labels,
     set_batch(&b, logits, lengths, blank)
     b.L, b.labels, b.label_lengths = labels.shape[1], &labels[0, 0], &label_lengths[0]
     b.losses, b.d = &losses[0], <char*>&d_logits[0, 0, 0]
-    go(&b, logits.shape[0], 2 * b.L + 1 + b.K // 8,
-       floats(b.T + 4, 2 * b.L + 3) + floats(b.K, 2))
+    run_rows(batch_body, &b.rows, logits.shape[0], b.T * (2 * b.L + 1 + b.K // 8),
+             floats(b.T + 4, 2 * b.L + 3) + floats(b.K, 2))
 
 
 def decode(const real[:, :, ::1] logits, const Py_ssize_t[::1] lengths, Py_ssize_t blank,
@@ -107,5 +79,6 @@ def decode(const real[:, :, ::1] logits, const Py_ssize_t[::1] lengths, Py_ssize
     set_batch(&b, logits, lengths, blank)
     b.width, b.paths, b.found = width, labels.shape[1], &labels[0, 0, 0]
     b.counts, b.scores = &counts[0], &scores[0, 0]
-    go(&b, logits.shape[0], max(<Py_ssize_t>1, width) * (b.K // 8 + 1),
-       floats(b.T, width, 3) + floats(width + 1, 14) + floats(b.K, 3))
+    run_rows(batch_body, &b.rows, logits.shape[0],
+             b.T * max(<Py_ssize_t>1, width) * (b.K // 8 + 1),
+             floats(b.T, width, 3) + floats(width + 1, 14) + floats(b.K, 3))
