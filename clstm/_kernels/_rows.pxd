@@ -1,7 +1,7 @@
 from ._parallel cimport team_body
 
-# Rows begin .. end - 1 of a batch, and `room` doubles of scratch for each thread: the first field of
-# what a body for `run_rows` is given. Thread t of n works on rows begin + t, begin + t + n ...
+# Rows begin .. end - 1 of a batch, and `room` doubles of scratch for each thread: the first field
+# of what a body for `run_rows` is given. Thread t of n works on rows begin + t, begin + t + n ...
 cdef struct Rows:
     Py_ssize_t begin, end, room
     double *scratch

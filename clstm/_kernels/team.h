@@ -70,8 +70,8 @@ static void judge(int size, int64_t begin, int64_t all_waited)
     if (trial.waited > trial.possible / 4 * 3) {
         trial.limit = size - (size + 3) / 4;
         trial.until = now + PENALTY * trial.time;
-    } else if (size > trial.limit) {
-        trial.limit = trial.limit == 0 ? 0 : size;
+    } else if (trial.limit > 0 && size > trial.limit) {
+        trial.limit = size;
     }
     trial.time = trial.possible = trial.waited = 0;
 }
