@@ -40,6 +40,10 @@ def openmp_flags(compiler):
 
 
 class BuildKernels(build_ext):
+    def finalize_options(self):
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()  # extensions compiled side by side
+
     def build_extensions(self):
         openmp = openmp_flags(self.compiler.compiler)
         for extension in self.extensions:
