@@ -16,7 +16,7 @@ VERDICTS = {"healthy": "#1e8449", "vanishes": "#c0392b", "explodes": "#c0392b"}
 
 
 def draw(report: health.GradientHealth, path: Any) -> Figure:
-    """A line of three panels for each run of an LSTM."""
+    """A line of three panels for each run of an LSTM, of one for each of an RNN."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -27,12 +27,16 @@ def draw(report: health.GradientHealth, path: Any) -> Figure:
     lines = len(report.layers)
     figure = Figure(figsize=(12, 0.6 + 2.9 * lines), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(f"Gradients of the loss ({report.loss:.4g}) through the LSTMs")
+    figure.suptitle(f"Gradients of the loss ({report.loss:.4g}) through the recurrent layers")
     panels = figure.subplots(lines, 3, squeeze=False, gridspec_kw={"width_ratios": (1.4, 1, 1)})
     for layer, (left, middle, right) in zip(report.layers, panels, strict=True):
         _norms(left, layer)
-        _time_constants(middle, layer)
-        _gates(right, layer)
+        if layer.closed:
+            _time_constants(middle, layer)
+            _gates(right, layer)
+        else:
+            middle.set_axis_off()
+            right.set_axis_off()
         for axes in (left, middle, right):
             axes.spines[["top", "right"]].set_visible(False)
             axes.tick_params(labelsize=9)

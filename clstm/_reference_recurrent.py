@@ -138,7 +138,7 @@ def forward(run: Run, state: tuple[Array, ...], keep: bool
     step, (B, T) = _STEPS[run.cell.name][0], x.shape[:2]
     y = np.zeros((B, T, state[0].shape[1]), x.dtype)
     steps = []
-    for t in _times(run, T):
+    for t in times(run, T):
         if run.resets is not None:
             state = tuple(np.where(run.resets[:, t, None], 0, a) for a in state)
         h_in = state[0] if run.recurrent_mask is None else state[0] * run.recurrent_mask
@@ -158,9 +158,13 @@ def forward(run: Run, state: tuple[Array, ...], keep: bool
     return (np.swapaxes(y, 0, 1) if run.time_major else y), state, saved
 
 
-def backward(saved: Saved, dy: Array | None, d_state: tuple[Array, ...], need_dx: bool
-             ) -> tuple[Array | None, list[Array], tuple[Array, ...]]:  # fmt: skip
+def backward(
+    saved: Saved, dy: Array | None, d_state: tuple[Array, ...], need_dx: bool,
+    record: Callable[[int, Array], None] | None = None,
+) -> tuple[Array | None, list[Array], tuple[Array, ...]]:  # fmt: skip
     """Gradients from dy, shaped as y, or None, and those of the final h, or h, c and n.
+
+    record: is called with each t and dL/dh_t, by all ways to the loss.
 
     Returns dx, the gradients of the kernel, the recurrent kernel and the bias (if there is one),
     and those of the initial h, or h, c and n.
@@ -172,8 +176,10 @@ def backward(saved: Saved, dy: Array | None, d_state: tuple[Array, ...], need_dx
     dx = np.zeros_like(x) if need_dx else None
     d_weights = [np.zeros_like(w) for w in (run.kernel, run.recurrent_kernel, run.bias)
                  if w is not None]  # fmt: skip
-    for t, (h_in, values) in zip(_times(run, x.shape[1])[::-1], saved.steps[::-1], strict=True):
+    for t, (h_in, values) in zip(times(run, x.shape[1])[::-1], saved.steps[::-1], strict=True):
         dh = d_state[0] if dy is None else d_state[0] + dy[:, t]
+        if record is not None:
+            record(t, dh)
         dz, rest = back(run.cell, values, (dh, *d_state[1:]))
         if run.mask is not None:
             dz = np.where(run.mask[:, t, None], dz, 0)
@@ -199,7 +205,7 @@ def backward(saved: Saved, dy: Array | None, d_state: tuple[Array, ...], need_dx
     return dx, d_weights, d_state
 
 
-def _times(run: Run, time: int) -> range:
+def times(run: Run, time: int) -> range:
     """The positions in the order of the steps."""
     return range(time - 1, -1, -1) if run.reverse else range(time)
 

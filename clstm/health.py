@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import _reference
+from . import _reference, _reference_recurrent
 from ._arrays import number
 from .data.sources import read_batch
-from .functional import Tape
 from .graph import Node
 from .layers import LSTM
 from .models import Model
@@ -29,16 +28,16 @@ GATES = {"i": 0, "f": 1, "o": 3}  # their places in i f g o
 
 
 class LayerHealth(NamedTuple):
-    """One run of an LSTM; steps stand in the order in which it reads them.
+    """One run of an LSTM or an RNN; steps stand in the order in which it reads them.
 
     dh, dc (T,): the Euclidean norm of dL/dh_t and of dL/dc_t, each by all ways to the loss (c_t
         before its clip and zoneout), as the mean over the rows that take step t; NaN where none
-        does.
+        does. An RNN (cell="rnn") has no c: its dc is its dh.
     rows (T,): the number of rows that take step t.
     time_constants (H,): -1 / log(mean f) in steps, f of all steps taken: after so many a unit has
-        kept 1/e of its cell. Infinite for a mean of 1 or more.
+        kept 1/e of its cell. Infinite for a mean of 1 or more; none, (0,), of an RNN.
     closed, opened: of the gates "i", "f", "o", (T,) each: the share of units and rows whose gate
-        lies below the lower, or above the upper, limit of `saturated`.
+        lies below the lower, or above the upper, limit of `saturated`. Empty of an RNN.
     factor: what a step back multiplies |dL/dc| by: e^-s, s being the least-squares slope of log
         |dL/dc_t| over the steps that a row takes, the same for all rows, each with a level of its
         own; steps with a gradient of 0 are left out. NaN if no row has two steps.
@@ -60,19 +59,21 @@ class LayerHealth(NamedTuple):
 
 
 class GradientHealth(NamedTuple):
-    """What `gradient_health` found: the loss, and one `LayerHealth` for each run of an LSTM."""
+    """What `gradient_health` found: the loss, a `LayerHealth` for each run of such a layer."""
 
     loss: float
     layers: list[LayerHealth]
 
     def summary(self) -> str:
-        """A table, a line for each run of an LSTM."""
-        rows = [("LSTM", "Steps", "First / last |dL/dc|", "A step back",
+        """A table, a line for each run."""
+        rows = [("Layer", "Steps", "First / last |dL/dc|", "A step back",
                  "Time constants: min, median, max", "Saturated i, f, o", "Verdict")]  # fmt: skip
         for layer in self.layers:
-            units = layer.time_constants
-            kept = ", ".join(f"{t:.3g}" for t in (units.min(), np.median(units), units.max()))
-            full = ", ".join(f"{share:.0%}" for share in saturation(layer).sum(axis=1))
+            kept = full = "-"
+            if layer.closed:
+                units = layer.time_constants
+                kept = ", ".join(f"{t:.3g}" for t in (units.min(), np.median(units), units.max()))
+                full = ", ".join(f"{share:.0%}" for share in saturation(layer).sum(axis=1))
             rows.append((layer.name, str(len(layer.rows)), f"{layer.ratio:.3g}",
                          f"x {layer.factor:.3g}", kept, full, layer.verdict))  # fmt: skip
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -98,19 +99,19 @@ def gradient_health(
     model: Model, x: Any, y: Any, sample_weight: Any = None, *,
     saturated: tuple[float, float] = (0.05, 0.95), vanishing: float = 1e-3, exploding: float = 1e3,
 ) -> GradientHealth:  # fmt: skip
-    """Follow the gradient of the loss of one batch back through every LSTM of a model.
+    """Follow the gradient of the loss of one batch back through every LSTM and RNN of a model.
 
     One run forwards, as in prediction (no dropout), and one backwards, on a copy of the layers: the
     model, its gradients and states, its optimizer and the random numbers stay as they are. The
-    LSTMs, trainable or not, run in NumPy in the model's dtype, and keep all of their steps: some
-    dozens of rows are enough. Steps that a mask leaves out do not count. Stateful layers begin with
-    the state that they carry.
+    layers, with cell="lstm" or "rnn", trainable or not, run in NumPy in the model's dtype, and keep
+    all of their steps: some dozens of rows are enough. Steps that a mask leaves out do not count.
+    Stateful layers begin with the state that they carry.
 
     Where a loss or a layer behind uses every step, each has a gradient of its own, and the verdict
     says nothing about dependencies over many steps; the time constants do.
 
     Args:
-        model: built and compiled, with at least one LSTM.
+        model: built and compiled, with at least one such layer.
         x, y, sample_weight: one batch, as in `fit`.
         saturated: a gate below the first or above the second is saturated.
         vanishing, exploding: the ratio of the gradient at the first step to that at the last, below
@@ -121,8 +122,8 @@ def gradient_health(
         a layer that is called several times once for each call; `summary()`, `plot()`.
 
     Raises:
-        TypeError, ValueError: an argument is none of these, or the model has no LSTM, no weights
-            yet or no loss.
+        TypeError, ValueError: an argument is none of these, or the model has no such layer, no
+            weights yet or no loss.
         FloatingPointError: the loss is NaN or infinite.
     """
     if not isinstance(model, Model):
@@ -157,16 +158,19 @@ def gradient_health(
 
 
 class _Run(NamedTuple):
-    """A run of an LSTM, and the norms of its gradients, (T, B) by position."""
+    """A run of a layer, and the norms of its gradients, (T, B) by position."""
 
     layer: LSTM
     name: str
-    saved: _reference.Saved
+    order: list[int]  # the positions as they are read
+    mask: Array | None  # (B, T)
+    gates: dict[str, Array]  # (T, B, H) in the order of reading
     dh: Array
     dc: Array
 
-    def record(self, t: int, dh: Array, dc: Array) -> None:
-        self.dh[t], self.dc[t] = _norms(dh), _norms(dc)
+    def record(self, t: int, dh: Array, dc: Array | None = None) -> None:
+        self.dh[t] = _norms(dh)
+        self.dc[t] = self.dh[t] if dc is None else _norms(dc)
 
 
 def _watched(model: Model, runs: list[_Run]) -> Executor:
@@ -181,25 +185,35 @@ def _watched(model: Model, runs: list[_Run]) -> Executor:
     for layer in {id(layer): layer for layer in copies}.values():
         for part in layer.walk():
             part.trainable = True  # else the gradient might end behind it
-            if isinstance(part, LSTM) and part.cell == "lstm":
+            if isinstance(part, LSTM) and part.cell in ("lstm", "rnn"):
                 _watch(part, part.name if part is layer else f"{layer.name}/{part.name}", runs)
                 found = True
     if not found:
-        raise ValueError("model: expected at least one LSTM with cell='lstm', got none")
+        raise ValueError("model: expected at least one LSTM with cell='lstm' or 'rnn', got none")
     return Executor(model.inputs, nodes, model.outputs)
 
 
 def _watch(layer: LSTM, name: str, runs: list[_Run]) -> None:
     """Let `layer` run by the specification, and record its runs."""
 
-    def record(tape: Tape) -> None:
+    def record(tape: Any) -> None:
         calls = sum(other.layer is layer for other in runs)
-        zeros = np.zeros((len(tape.saved.times), tape.batch))
-        new = _Run(layer, f"{name}, call {calls + 1}" if calls else name, tape.saved, zeros,
+        if layer.cell == "rnn":
+            run, gates = tape.saved.run, {}
+            order, mask = list(_reference_recurrent.times(run, tape.y_shape[1])), run.mask
+        else:
+            order, mask, steps = list(tape.saved.times), tape.saved.mask, tape.saved.steps
+            gates = {key: np.stack([step.gates[k] for step in steps]) for key, k in GATES.items()}
+        zeros = np.zeros((len(order), tape.batch))
+        new = _Run(layer, f"{name}, call {calls + 1}" if calls else name, order, mask, gates, zeros,
                    zeros.copy())  # fmt: skip
         runs.append(new)
-        backward = functools.partial(_reference.lstm_backward, record=new.record)
-        tape.backend = SimpleNamespace(lstm_backward=backward, lstm_gates=_reference.lstm_gates)
+        if layer.cell == "rnn":
+            back = functools.partial(_reference_recurrent.backward, record=new.record)
+            tape.backend = SimpleNamespace(backward=back)
+        else:
+            back = functools.partial(_reference.lstm_backward, record=new.record)
+            tape.backend = SimpleNamespace(lstm_backward=back, lstm_gates=_reference.lstm_gates)
 
     layer.options = {**layer.options, "backend": "numpy"}
     layer.__dict__["memory_budget"] = None  # which that backend does not keep to
@@ -216,17 +230,17 @@ def _norms(rows: Array) -> Array:
 
 def _describe(run: _Run, limits: tuple[float, float], vanishing: float, exploding: float
               ) -> LayerHealth:  # fmt: skip
-    saved, order = run.saved, list(run.saved.times)
-    taken = np.ones(run.dc.shape, bool) if saved.mask is None else saved.mask.T
-    taken, dh, dc = taken[order], run.dh[order], run.dc[order]
+    taken = np.ones(run.dc.shape, bool) if run.mask is None else run.mask.T
+    taken, dh, dc = taken[run.order], run.dh[run.order], run.dc[run.order]
     rows = taken.sum(axis=1)
 
     def mean(a: Array) -> Array:
         """Of a (T, B), over the rows that take a step."""
         return np.where(taken, a, 0).sum(axis=1) / rows
 
-    gates = {name: np.stack([step.gates[k] for step in saved.steps]) for name, k in GATES.items()}
-    f = np.where(taken[:, :, None], gates["f"], 0).sum(axis=(0, 1), dtype=np.float64)
+    f = np.empty(0)  # sums of the forget gate, by unit
+    if run.gates:
+        f = np.where(taken[:, :, None], run.gates["f"], 0).sum(axis=(0, 1), dtype=np.float64)
     factor, ratio = _trend(dc, taken)
     if not (np.isfinite(dc) & np.isfinite(dh))[taken].all() or ratio > exploding:
         verdict = "explodes"
@@ -240,8 +254,8 @@ def _describe(run: _Run, limits: tuple[float, float], vanishing: float, explodin
         mean(dc),
         rows,
         np.abs(1 / np.log(np.clip(f / taken.sum(), 0, 1))),
-        {name: mean((a < limits[0]).mean(axis=2)) for name, a in gates.items()},
-        {name: mean((a > limits[1]).mean(axis=2)) for name, a in gates.items()},
+        {name: mean((a < limits[0]).mean(axis=2)) for name, a in run.gates.items()},
+        {name: mean((a > limits[1]).mean(axis=2)) for name, a in run.gates.items()},
         factor,
         ratio,
         verdict,

@@ -416,3 +416,38 @@ def test_without_matplotlib_the_error_names_the_extra(monkeypatch, tmp_path):
     with pytest.raises(ImportError, match=r"clstm-cpu\[plot\]"):
         report.plot(tmp_path / "x.png")
     assert not (tmp_path / "x.png").exists()
+
+
+def test_an_rnn_is_followed_by_its_h_alone():
+    x, y = data()
+    model = chain(LSTM(3, cell="rnn", **D))
+    (found,) = gradient_health(model, x, y).layers
+    kernel, recurrent, bias, dense, _ = model.get_weights()
+    h, states = np.zeros((3, 3)), []
+    for t in range(6):
+        h = np.tanh(x[:, t] @ kernel + h @ recurrent + bias)
+        states.append(h)
+    dh = 2 / 3 * (model.predict(x) - y) @ dense.T
+    for t in reversed(range(6)):
+        np.testing.assert_allclose(found.dh[t], norms(dh), rtol=1e-12)
+        dh = dh * (1 - states[t] ** 2) @ recurrent.T
+    assert (found.dc == found.dh).all() and found.time_constants.size == 0
+    assert found.closed == found.opened == {} and found.verdict == "healthy"
+    assert " -  " in gradient_health(model, x, y).summary().splitlines()[4]
+
+
+@pytest.mark.parametrize("scale, verdict", [(0.3, "vanishes"), (1.0, "healthy"), (3.0, "explodes")])
+def test_verdicts_of_a_linear_rnn(scale, verdict):
+    x, y = data(time=30)
+    layer = LSTM(4, cell="rnn", activation="linear", **D)
+    model = chain(layer, shape=(30, 2))
+    model.set_weights([model.get_weights()[0], scale * np.eye(4), *model.get_weights()[2:]])
+    health = gradient_health(model, x, y)
+    assert health.layers[0].verdict == verdict
+    np.testing.assert_allclose(health.layers[0].factor, scale, rtol=1e-9)
+
+
+def test_the_picture_of_an_rnn(tmp_path):
+    model = chain(LSTM(3, cell="rnn", return_sequences=True, **D), LSTM(3, **D))
+    gradient_health(model, *data()).plot(tmp_path / "health.png")
+    assert (tmp_path / "health.png").stat().st_size > 5000
