@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import clstm
-from clstm import config, losses
+from clstm import _serialize, config, losses
 from clstm._kernels import _pointwise
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "losses_metrics.json").read_text())
@@ -22,6 +22,12 @@ PROBABILITIES = [
     losses.CategoricalCrossentropy(label_smoothing=0.1),
     losses.SparseCategoricalCrossentropy(),
     losses.SparseCategoricalCrossentropy(ignore_class=1),
+    losses.BinaryFocalCrossentropy(),
+    losses.BinaryFocalCrossentropy(True, 0.75, 0.5, label_smoothing=0.1),
+    losses.CategoricalFocalCrossentropy(),
+    losses.CategoricalFocalCrossentropy(gamma=0.5, label_smoothing=0.1),
+    losses.KLDivergence(),
+    losses.Poisson(),
 ]
 LOGITS = [
     losses.BinaryCrossentropy(from_logits=True),
@@ -34,7 +40,19 @@ LOGITS = [
     losses.MeanAbsoluteError(),
     losses.Huber(),
     losses.Huber(delta=0.25),
+    losses.BinaryFocalCrossentropy(from_logits=True),
+    losses.BinaryFocalCrossentropy(True, 0.75, 0.5, from_logits=True, label_smoothing=0.1),
+    losses.CategoricalFocalCrossentropy(from_logits=True),
+    losses.CategoricalFocalCrossentropy(gamma=0.5, from_logits=True, label_smoothing=0.1),
+    losses.LogCosh(),
+    losses.CosineSimilarity(),
+    losses.Quantile(),
+    losses.Quantile(0.3),
+    losses.GaussianNLL(),
+    losses.StudentTNLL(),
+    losses.StudentTNLL(df=1.5, min_scale=0.1),
 ]
+OF_DISTRIBUTIONS = (losses.Quantile, losses.GaussianNLL, losses.StudentTNLL)
 ALL = PROBABILITIES + LOGITS
 
 
@@ -43,15 +61,20 @@ def label(loss):
 
 
 def example(loss, shape, rng, dtype=np.float64):
-    """Labels and predictions that fit the loss."""
+    """Labels and predictions that fit the loss; shape is that of the labels of numbers."""
     if isinstance(loss, losses.SparseCategoricalCrossentropy):
         y_true = rng.integers(0, shape[-1], shape[:-1])
-    elif isinstance(loss, losses.CategoricalCrossentropy):
+    elif isinstance(loss, (losses.CategoricalCrossentropy, losses.KLDivergence)):
         y_true = rng.dirichlet(np.ones(shape[-1]), shape[:-1])
     elif isinstance(loss, losses.BinaryCrossentropy):
         y_true = rng.integers(0, 2, shape)
+    elif isinstance(loss, losses.Poisson):
+        y_true = rng.poisson(2.0, shape)
     else:
         y_true = rng.normal(size=shape)
+    if isinstance(loss, OF_DISTRIBUTIONS):
+        count = len(loss.quantiles) if isinstance(loss, losses.Quantile) else 2
+        shape = (*shape[:-1], count * shape[-1])
     in_unit = loss in PROBABILITIES
     y_pred = rng.uniform(0.05, 0.95, shape) if in_unit else rng.normal(0, 2, shape)
     return y_true, y_pred.astype(dtype)
@@ -130,7 +153,7 @@ def test_gradient_has_the_shape_and_dtype_of_y_pred(loss, dtype, shape):
     y_true, y_pred = example(loss, shape, rng, dtype)
     for kwargs in ({}, {"sample_weight": np.ones(shape[0])}, {"mask": np.ones(shape[0], bool)}):
         value, gradient = loss.value_and_gradient(y_true, y_pred, **kwargs)
-        assert gradient.dtype == dtype and gradient.shape == shape
+        assert gradient.dtype == dtype and gradient.shape == y_pred.shape
         assert value == loss(y_true, y_pred, **kwargs)
 
 
@@ -292,6 +315,34 @@ def test_lists_are_taken():
          ["mask", "(2,)", "received (1,)"]),
         (losses.MeanSquaredError(), np.ones((0, 1)), np.ones((0, 1)), {}, ValueError,
          ["y_pred", "row", "(0, 1)"]),
+        (losses.BinaryFocalCrossentropy(), [2, 0], np.full((2, 1), 0.5), {}, ValueError,
+         ["y_true", "[0, 1]", "received 2"]),
+        (losses.CategoricalFocalCrossentropy(), [[1.5, 0]], np.ones((1, 2)), {}, ValueError,
+         ["y_true", "[0, 1]", "received 1.5"]),
+        (losses.CategoricalFocalCrossentropy(), [[np.nan, 0]], np.ones((1, 2)), {}, ValueError,
+         ["y_true", "NaN"]),
+        (losses.CategoricalFocalCrossentropy([1.0, 2.0, 3.0]), [[1, 0]], np.ones((1, 2)), {},
+         ValueError, ["alpha", "expected 2 numbers", "got 3"]),
+        (losses.KLDivergence(), [[-0.5, 0]], np.ones((1, 2)), {}, ValueError,
+         ["y_true", "[0, 1]", "received -0.5"]),
+        (losses.KLDivergence(), [[np.nan, 0]], np.ones((1, 2)), {}, ValueError, ["y_true", "NaN"]),
+        (losses.KLDivergence(), [1, 0], np.ones(2), {}, ValueError, ["y_pred", "(B, F)", "(2,)"]),
+        (losses.CosineSimilarity(), [1, 0], np.ones(2), {}, ValueError, ["y_pred", "(2,)"]),
+        (losses.CosineSimilarity(), np.ones((2, 3)), np.ones((2, 2)), {}, ValueError,
+         ["y_true", "(2, 2)", "(2, 3)"]),
+        (losses.Poisson(), [[-1]], np.ones((1, 1)), {}, ValueError,
+         ["y_true", "[0, inf]", "received -1"]),
+        (losses.Poisson(), [[np.nan]], np.ones((1, 1)), {}, ValueError, ["y_true", "NaN"]),
+        (losses.Quantile(), np.ones((4, 1)), np.ones((4, 4)), {}, ValueError,
+         ["y_pred", "expected (B, 3 F)", "(4, 4)"]),
+        (losses.Quantile(), np.ones((4, 3)), np.ones((4, 3)), {}, ValueError,
+         ["y_true", "(4, 1)", "(4, 3)"]),
+        (losses.Quantile(0.5), [[np.nan]], np.ones((1, 1)), {}, ValueError, ["y_true", "NaN"]),
+        (losses.GaussianNLL(), np.ones(4), np.ones((4, 3)), {}, ValueError,
+         ["y_pred", "2 parameters", "(4, 3)"]),
+        (losses.GaussianNLL(), np.ones((4, 2)), np.ones((4, 2)), {}, ValueError,
+         ["y_true", "(4, 1)", "(4, 2)"]),
+        (losses.StudentTNLL(), [np.nan], np.ones((1, 2)), {}, ValueError, ["y_true", "NaN"]),
         (losses.MeanSquaredError(), ["a"], np.ones((1, 1)), {}, TypeError, ["y_true", "numbers"]),
         (losses.SparseCategoricalCrossentropy(), ["a"], np.ones((1, 2)), {}, TypeError,
          ["y_true", "numbers"]),
@@ -311,6 +362,14 @@ def test_bad_input(loss, y_true, y_pred, kwargs, error, words):
         (lambda: losses.BinaryCrossentropy(label_smoothing=1.5), ["label_smoothing", "1.5"]),
         (lambda: losses.CategoricalCrossentropy(label_smoothing=-1), ["label_smoothing", "-1"]),
         (lambda: losses.Huber(delta=0), ["delta", "0"]),
+        (lambda: losses.BinaryFocalCrossentropy(alpha=1.5), ["alpha", "1.5"]),
+        (lambda: losses.BinaryFocalCrossentropy(gamma=-1), ["gamma", "-1"]),
+        (lambda: losses.CategoricalFocalCrossentropy(alpha=[0.5, -1]), ["alpha", "-1"]),
+        (lambda: losses.CategoricalFocalCrossentropy(gamma=np.nan), ["gamma", "nan"]),
+        (lambda: losses.Quantile([0.1, 1.0]), ["quantiles", "1.0"]),
+        (lambda: losses.Quantile([]), ["quantiles", "none"]),
+        (lambda: losses.GaussianNLL(0), ["min_scale", "0"]),
+        (lambda: losses.StudentTNLL(df=0), ["df", "0"]),
     ],
 )
 def test_bad_arguments(make, words):
@@ -335,11 +394,46 @@ def test_nan_predictions_give_a_nan_loss():
         ("mean_squared_error mse MSE MeanSquaredError", losses.MeanSquaredError),
         ("mean_absolute_error mae MAE MeanAbsoluteError", losses.MeanAbsoluteError),
         ("huber Huber", losses.Huber),
+        ("kl_divergence kld KLD KLDivergence", losses.KLDivergence),
+        ("poisson Poisson", losses.Poisson),
+        ("log_cosh logcosh LogCosh", losses.LogCosh),
+        ("cosine_similarity CosineSimilarity", losses.CosineSimilarity),
+        (
+            "binary_focal_crossentropy BinaryFocalCrossentropy",
+            losses.BinaryFocalCrossentropy,
+        ),
+        (
+            "categorical_focal_crossentropy CategoricalFocalCrossentropy",
+            losses.CategoricalFocalCrossentropy,
+        ),
+        ("quantile pinball Quantile", losses.Quantile),
+        ("gaussian_nll GaussianNLL", losses.GaussianNLL),
+        ("student_t_nll StudentTNLL", losses.StudentTNLL),
     ],
 )
 def test_names(names, cls):
     for name in names.split():
         assert type(losses.get(name)) is cls
+
+
+@pytest.mark.parametrize("loss", ALL, ids=label)
+def test_a_loss_comes_back_from_its_config(loss):
+    config = json.loads(json.dumps(_serialize.to_config(loss)))
+    assert losses.get(config).get_config() == loss.get_config()
+
+
+@pytest.mark.parametrize("loss", ALL, ids=label)
+def test_check_raises_what_the_loss_would(loss):
+    y_true, y_pred = example(loss, (4, 3, 2), np.random.default_rng(0))
+    loss.check(y_true, y_pred.shape)
+    nan = np.array(y_true, np.float64)
+    nan[1] = np.nan
+    for call in (lambda: loss.check(nan, y_pred.shape), lambda: loss(nan, y_pred)):
+        with pytest.raises(ValueError, match="y_true"):
+            call()
+    if loss.label_range is not None:
+        with pytest.raises(ValueError, match="y_true must hold labels in"):
+            loss.check(y_true - 5.0, y_pred.shape)
 
 
 def test_crossentropy_fits_the_shapes():

@@ -19,12 +19,16 @@ from .crossentropy import (
     SparseCategoricalCrossentropy,
 )
 from .ctc import CTC
-from .regression import Huber, MeanAbsoluteError, MeanSquaredError
+from .distribution import GaussianNLL, Quantile, StudentTNLL
+from .focal import BinaryFocalCrossentropy, CategoricalFocalCrossentropy
+from .probabilistic import KLDivergence, Poisson
+from .regression import CosineSimilarity, Huber, LogCosh, MeanAbsoluteError, MeanSquaredError
 
 __all__ = [
-    "CRF", "CTC", "BinaryCrossentropy", "CategoricalCrossentropy", "Huber", "Loss",
-    "MeanAbsoluteError", "MeanSquaredError", "SparseCategoricalCrossentropy", "get", "resolve",
-    "task",
+    "CRF", "CTC", "BinaryCrossentropy", "BinaryFocalCrossentropy", "CategoricalCrossentropy",
+    "CategoricalFocalCrossentropy", "CosineSimilarity", "GaussianNLL", "Huber", "KLDivergence",
+    "LogCosh", "Loss", "MeanAbsoluteError", "MeanSquaredError", "Poisson", "Quantile",
+    "SparseCategoricalCrossentropy", "StudentTNLL", "get", "resolve", "task",
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from .._arrays import float_array, real_array
 from .._serialize import Configurable
 
 Array = NDArray[Any]
+EPSILON = 1e-7  # Keras's: what keeps logarithms and quotients finite
 
 
 class Loss(Configurable):
@@ -20,6 +21,7 @@ class Loss(Configurable):
 
     kind = "loss"
     ignore_class: int | None = None
+    label_range: tuple[float, float] | None = None  # what `_terms` holds labels to
     overwrites = False  # whether `value_and_gradient` takes `overwrite`, and makes use of it
 
     def __call__(
@@ -82,6 +84,16 @@ class Loss(Configurable):
         t = self._targets(y_true, p)
         if t.dtype.kind == "f" and np.isnan(t).any():
             raise ValueError("y_true has NaN labels")
+        self._require_range(t)
+
+    def _require_range(self, t: Array) -> None:
+        """Raises ValueError for labels outside `label_range`; NaN is not looked for."""
+        if self.label_range is None or not t.size:
+            return
+        low, high = self.label_range
+        if np.minimum.reduce(t, axis=None) < low or np.maximum.reduce(t, axis=None) > high:
+            wrong = t[(t < low) | (t > high)].flat[0]
+            raise ValueError(f"y_true must hold labels in [{low:g}, {high:g}], received {wrong}")
 
     def _targets(self, y_true: ArrayLike, p: Array) -> Array:
         """y_true as an array of p's shape and dtype."""
@@ -133,3 +145,10 @@ def leading(name: str, value: ArrayLike, shape: tuple[int, ...], dtype: DTypeLik
         expected = " or ".join(str(shape[:n]) for n in range(1, len(shape) + 1))
         raise ValueError(f"{name} must have the shape {expected}, received {np.shape(value)}")
     return array.reshape(array.shape + (1,) * (len(shape) - array.ndim))
+
+
+def vectors(p: Array) -> Array:
+    """y_pred, of losses that reduce its last axis."""
+    if p.ndim < 2:
+        raise ValueError(f"y_pred: expected (B, F) or (B, T, F), got shape {p.shape}")
+    return p

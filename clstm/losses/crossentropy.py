@@ -8,9 +8,7 @@ from .._arrays import float_array, numbers, share
 from .._kernels import _pointwise
 from .._serialize import register
 from ..functional import backend_module
-from .base import Array, Loss, align
-
-EPSILON = 1e-7  # probabilities are clipped to [EPSILON, 1 - EPSILON]
+from .base import EPSILON, Array, Loss, align  # probabilities are clipped to [EPSILON, 1 - EPSILON]
 
 
 class _Crossentropy(Loss):
@@ -19,6 +17,10 @@ class _Crossentropy(Loss):
     def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0) -> None:
         self.from_logits = bool(from_logits)
         self.label_smoothing = share("label_smoothing", label_smoothing)
+
+    def _smoothed(self, t: Array, classes: int) -> Array:
+        s = self.label_smoothing
+        return t * (1.0 - s) + s / classes if s else t
 
 
 @register("loss", "bce", "BCE")
@@ -36,9 +38,7 @@ class BinaryCrossentropy(_Crossentropy):
         ValueError: label_smoothing outside [0, 1]; labels outside [0, 1].
     """
 
-    def check(self, y_true: ArrayLike, shape: tuple[int, ...]) -> None:
-        super().check(y_true, shape)
-        _require_probabilities(self._targets(y_true, np.broadcast_to(np.float32(0), shape)))
+    label_range = (0.0, 1.0)
 
     def _terms(self, t: Array, p: Array) -> tuple[Array, Array]:
         if self.from_logits:
@@ -46,13 +46,12 @@ class BinaryCrossentropy(_Crossentropy):
         values, d = np.empty(p.shape, p.dtype), np.empty(p.shape, p.dtype)
         flat = [a.reshape(-1) for a in (t, p, values, d)]
         if not _pointwise.binary_crossentropy(*flat, self.label_smoothing, EPSILON):
-            _require_probabilities(t)
+            self._require_range(t)
         return values, d
 
     def _logit_terms(self, t: Array, z: Array) -> tuple[Array, Array]:
-        _require_probabilities(t)
-        if self.label_smoothing:
-            t = t * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
+        self._require_range(t)
+        t = self._smoothed(t, 2)
         e = np.exp(-np.abs(z))
         values = np.maximum(z, 0) - t * z
         values += np.log1p(e)
@@ -61,12 +60,6 @@ class BinaryCrossentropy(_Crossentropy):
         d /= e
         d -= t
         return values, d
-
-
-def _require_probabilities(t: Array) -> None:
-    if np.minimum.reduce(t, axis=None) < 0 or np.maximum.reduce(t, axis=None) > 1:
-        wrong = t[(t < 0) | (t > 1)].flat[0]
-        raise ValueError(f"y_true must hold labels in [0, 1], received {wrong}")
 
 
 @register("loss")
@@ -95,8 +88,7 @@ class CategoricalCrossentropy(_Crossentropy):
         return t
 
     def _terms(self, t: Array, p: Array) -> tuple[Array, Array]:
-        if self.label_smoothing:
-            t = t * (1.0 - self.label_smoothing) + self.label_smoothing / p.shape[-1]
+        t = self._smoothed(t, p.shape[-1])
         if self.from_logits:
             z = p - np.maximum.reduce(p, axis=-1, keepdims=True)
             d = np.exp(z)
