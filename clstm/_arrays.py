@@ -186,6 +186,15 @@ def number(name: str, value: Any, *, above: float | None = None, least: float | 
     return float(value)
 
 
+def one_or_more(name: str, value: Any, **limits: float) -> float | list[float]:
+    """`value` as a `number` within limits, or as a list of at least one."""
+    if not isinstance(value, (list, tuple, np.ndarray)):
+        return number(name, value, **limits)
+    if not len(value):
+        raise ValueError(f"{name}: expected at least one number, got none")
+    return [number(name, one, **limits) for one in value]
+
+
 def fraction(name: str, value: Any) -> float:
     """`value` as a float in 0 <= value < 1."""
     return number(name, value, least=0, below=1)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from clstm import losses
+from clstm import losses, metrics
 
 sys.path.insert(0, str(Path(__file__).parent / "golden"))
 import golden_io
@@ -41,6 +41,36 @@ def test_the_cases_tell_all_weightings_and_arguments_apart():
     names = {c.config["name"] for c in CASES.values() if c.config["kind"] == "loss"}
     assert names == {"KLDivergence", "Poisson", "LogCosh", "CosineSimilarity",
                      "BinaryFocalCrossentropy", "CategoricalFocalCrossentropy"}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("case", of_kind("metric"))
+def test_metrics_of_keras(case, dtype):
+    config = dict(case.config["config"])
+    metric = getattr(metrics, case.config["name"])(**config)
+    for _ in range(2):
+        for t, p, w in zip(case.list("t"), case.list("p"), case.list("w") or [None] * 2,
+                           strict=True):  # fmt: skip
+            metric.update_state(t, p.astype(dtype), w)
+        # Keras adds 1e-7 to the divisors of F scores and takes sums in float32.
+        np.testing.assert_allclose(metric.result(), case.result, rtol=2e-6, atol=1e-6)
+        metric.reset_state()
+    assert metric.result() == 0.0
+
+
+def test_metrics_of_scikit_learn():
+    case = CASES["sklearn-numbers-0"]
+    p = np.exp(case.scores)
+    for metric, t, outputs, expected in (
+        (metrics.R2Score(None), case.targets, case.outputs, case.r2),
+        (metrics.MeanAbsolutePercentageError(), case.targets, case.outputs, 100 * case.mape),
+        (metrics.ConfusionMatrix(5), case.numbers, case.scores, case.confusion),
+        (metrics.Perplexity(from_logits=True), case.numbers, case.scores, np.exp(case.log_loss)),
+        (metrics.Perplexity(), case.numbers, p / p.sum(1, keepdims=True), np.exp(case.log_loss)),
+    ):
+        for rows in (slice(None, 4), slice(4, None)):
+            metric.update_state(t[rows], outputs[rows], case.w[rows])
+        np.testing.assert_allclose(metric.result(), expected, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("df", [0.5, 1.0, 4.0, 300.0, np.inf])

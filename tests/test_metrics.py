@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clstm import losses, metrics
+import clstm
+from clstm import _serialize, losses, metrics
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "losses_metrics.json").read_text())
 
@@ -48,6 +49,16 @@ ALL = [
     metrics.Recall,
     metrics.AUC,
     lambda: metrics.AUC(curve="PR"),
+    metrics.F1Score,
+    lambda: metrics.FBetaScore("micro", 2.0, 0.4),
+    lambda: metrics.FBetaScore("weighted", 0.5),
+    lambda: metrics.TopKCategoricalAccuracy(2),
+    lambda: metrics.ConfusionMatrix(3),
+    lambda: metrics.R2Score(None),
+    lambda: metrics.R2Score("variance_weighted_average", 2),
+    metrics.MeanAbsolutePercentageError,
+    metrics.SymmetricMeanAbsolutePercentageError,
+    lambda: metrics.MeanAbsoluteScaledError([0.5, 1.0, 2.0]),
 ]
 
 
@@ -65,7 +76,7 @@ def test_batches_add_up(make, weighted, cut, seed):
     whole.update_state(y_true, y_pred, weight)
     for rows in (slice(None, cut), slice(cut, None)):
         parts.update_state(y_true[rows], y_pred[rows], None if weight is None else weight[rows])
-    assert parts.result() == pytest.approx(whole.result(), rel=1e-12)
+    np.testing.assert_allclose(parts.result(), whole.result(), rtol=1e-10)
 
 
 @pytest.mark.parametrize("make", ALL)
@@ -82,7 +93,8 @@ def test_weight_zero_takes_rows_out_and_one_changes_nothing(make):
         metric = make()
         metric.update_state(y_true[rows], y_pred[rows], weight)
         results.append(metric.result())
-    assert results == pytest.approx([results[0]] * 4, rel=1e-12)
+    for result in results:
+        np.testing.assert_allclose(result, results[0], rtol=1e-12)
 
 
 def test_mean():
@@ -144,6 +156,37 @@ def test_resolve_names():
         assert metric.name == name
 
 
+@pytest.mark.parametrize(
+    ("names", "cls"),
+    [
+        ("f1_score F1Score", metrics.F1Score),
+        ("fbeta_score f_beta_score FBetaScore", metrics.FBetaScore),
+        ("top_k_categorical_accuracy", metrics.TopKCategoricalAccuracy),
+        ("sparse_top_k_categorical_accuracy", metrics.SparseTopKCategoricalAccuracy),
+        ("r2_score R2Score", metrics.R2Score),
+        ("mape MAPE mean_absolute_percentage_error", metrics.MeanAbsolutePercentageError),
+        ("smape sMAPE SMAPE", metrics.SymmetricMeanAbsolutePercentageError),
+        ("perplexity Perplexity", metrics.Perplexity),
+        ("coverage Coverage", metrics.Coverage),
+    ],
+)
+def test_names(names, cls):
+    for name in names.split():
+        assert type(metrics.get(name)) is cls
+    assert cls().name in [*names.split(), "symmetric_mean_absolute_percentage_error"]
+
+
+@pytest.mark.parametrize("metric", [
+    metrics.FBetaScore("macro", 2.0, 0.3), metrics.F1Score("micro"),
+    metrics.TopKCategoricalAccuracy(2), metrics.SparseTopKCategoricalAccuracy(from_sorted_ids=True),
+    metrics.ConfusionMatrix(3), metrics.R2Score(None, 2), metrics.Perplexity(True, -1),
+    metrics.MeanAbsoluteScaledError([1.0, 2.0], name="m"), metrics.Coverage(1, 2),
+], ids=lambda m: m.name)  # fmt: skip
+def test_a_metric_comes_back_from_its_config(metric):
+    config = json.loads(json.dumps(_serialize.to_config(metric)))
+    assert metrics.get(config).get_config() == metric.get_config()
+
+
 def test_resolve_makes_a_new_metric_for_each_name():
     first, second = (metrics.resolve("auc", None, (8,), (8, 1)) for _ in range(2))
     assert first is not second
@@ -174,6 +217,36 @@ def test_resolve_refuses(bad):
         (metrics.AUC(), (np.ones(4), np.ones((4, 1)), np.ones(3)), ["sample_weight"]),
         (metrics.AUC(), (np.ones(3), np.ones((4, 1))), ["y_true"]),
         (metrics.Mean(), (np.ones(3), np.ones(4)), ["sample_weight", "(3,)", "(4,)"]),
+        (metrics.F1Score(), (np.ones(4), np.ones((4, 2))), ["y_true", "(4, 2)", "(4,)"]),
+        (metrics.F1Score(), (np.ones(4), np.ones(4)), ["y_pred", "(B, F)", "(4,)"]),
+        (metrics.F1Score(), ([[2, 0]], np.ones((1, 2))), ["y_true", "[0, 1]", "got 2"]),
+        (metrics.F1Score(), ([[np.nan, 0]], np.ones((1, 2))), ["y_true", "NaN"]),
+        (metrics.F1Score(), (np.ones((4, 2)), np.ones((4, 2)), np.ones(3)), ["sample_weight"]),
+        (metrics.TopKCategoricalAccuracy(), (np.ones(4), np.ones((4, 2))), ["y_true", "(4, 2)"]),
+        (metrics.TopKCategoricalAccuracy(), ([[np.nan, 0]], np.ones((1, 2))), ["y_true", "NaN"]),
+        (metrics.SparseTopKCategoricalAccuracy(), ([3], np.ones((1, 3))),
+         ["y_true", "[0, 3)", "received 3"]),
+        (metrics.SparseTopKCategoricalAccuracy(), ([np.nan], np.ones((1, 3))), ["y_true", "nan"]),
+        (metrics.SparseTopKCategoricalAccuracy(from_sorted_ids=True), ([np.nan], np.ones((1, 3))),
+         ["y_true", "NaN"]),
+        (metrics.ConfusionMatrix(3), ([0, 3], np.ones((2, 3))), ["y_true", "[0, 3)", "received 3"]),
+        (metrics.ConfusionMatrix(3), ([0, -1], np.ones((2, 3))), ["y_true", "received -1"]),
+        (metrics.ConfusionMatrix(3), ([0, 1], np.ones((2, 2))), ["y_pred", "(B, 3)", "(2, 2)"]),
+        (metrics.ConfusionMatrix(2), ([0, 1], np.ones((2, 1)), [1]), ["sample_weight", "(2,)"]),
+        (metrics.R2Score(), (np.ones(3), np.ones((4, 1))), ["y_true", "(4, 1)", "(3,)"]),
+        (metrics.R2Score(), ([np.nan], np.ones((1, 1))), ["y_true", "NaN"]),
+        (metrics.R2Score(), (np.ones(4), np.ones(4)), ["y_pred", "(B, F)", "(4,)"]),
+        (metrics.MeanAbsolutePercentageError(), ([np.nan], np.ones((1, 1))), ["y_true", "NaN"]),
+        (metrics.SymmetricMeanAbsolutePercentageError(), ([1, 2], np.ones((1, 1))), ["y_true"]),
+        (metrics.MeanAbsoluteScaledError([1.0, 2.0]), ([[1]], np.ones((1, 1))),
+         ["scale", "expected 1 numbers", "got 2"]),
+        (metrics.Perplexity(), ([3], np.ones((1, 3))), ["y_true", "[0, 3)", "received 3"]),
+        (metrics.Perplexity(), ([np.nan], np.ones((1, 3))), ["y_true", "nan"]),
+        (metrics.Perplexity(), ([0], np.ones(3)), ["y_pred", "(B, F)", "(3,)"]),
+        (metrics.Coverage(), ([[1]], np.ones((1, 1))), ["y_pred", "two quantiles", "(1, 1)"]),
+        (metrics.Coverage(), ([[1, 1]], np.ones((1, 3))), ["y_pred", "(1, 3)"]),
+        (metrics.Coverage(upper=3), ([1], np.ones((1, 3))), ["upper", "3 quantiles", "got 3"]),
+        (metrics.Coverage(), ([np.nan], np.ones((1, 3))), ["y_true", "NaN"]),
     ],
 )  # fmt: skip
 def test_bad_input_leaves_the_metric_as_it_was(metric, arguments, words):
@@ -181,7 +254,7 @@ def test_bad_input_leaves_the_metric_as_it_was(metric, arguments, words):
         metric.update_state(*arguments)
     for word in words:
         assert word in str(raised.value)
-    assert metric.result() == 0.0
+    assert not np.any(metric.result())
 
 
 @pytest.mark.parametrize(
@@ -191,8 +264,173 @@ def test_bad_input_leaves_the_metric_as_it_was(metric, arguments, words):
         (lambda: metrics.Recall(-1), "thresholds.*-1"),
         (lambda: metrics.AUC(1), "num_thresholds.*1"),
         (lambda: metrics.AUC(curve="roc curve"), "curve.*'roc curve'"),
+        (lambda: metrics.F1Score("mean"), "average.*'mean'"),
+        (lambda: metrics.FBetaScore(beta=0), "beta.*0"),
+        (lambda: metrics.F1Score(threshold=1.5), "threshold.*1.5"),
+        (lambda: metrics.TopKCategoricalAccuracy(0), "k:.*0"),
+        (lambda: metrics.SparseTopKCategoricalAccuracy(-1), "k:.*-1"),
+        (lambda: metrics.ConfusionMatrix(1), "num_classes.*1"),
+        (lambda: metrics.R2Score("mean"), "class_aggregation.*'mean'"),
+        (lambda: metrics.R2Score(num_regressors=-1), "num_regressors.*-1"),
+        (lambda: metrics.MeanAbsoluteScaledError(0), "scale.*0"),
+        (lambda: metrics.naive_error(np.ones((2, 2, 2))), r"series.*\(2, 2, 2\)"),
+        (lambda: metrics.naive_error([1, np.nan]), "series.*NaN"),
+        (lambda: metrics.naive_error([1, 2, 3], 3), "seasonality.*3 steps.*got 3"),
     ],
 )
 def test_bad_arguments(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+# --- forecasts and classes -----------------------------------------------------------------------
+
+
+def test_smape_and_mase_by_hand():
+    smape = metrics.SymmetricMeanAbsolutePercentageError()
+    smape.update_state([[1.0], [-2.0], [0.0], [0.0]], [[3.0], [2.0], [0.0], [5.0]])
+    assert smape.result() == pytest.approx((100 + 200 + 0 + 200) / 4)
+    series = np.array([1.0, 3.0, 2.0, 7.0])
+    assert metrics.naive_error(series) == pytest.approx((2 + 1 + 5) / 3)
+    assert metrics.naive_error(series, 2) == pytest.approx((1 + 4) / 2)
+    both = np.stack([series, 10 * series], axis=1)
+    assert metrics.naive_error(both) == pytest.approx([8 / 3, 80 / 3])
+    # A forecast as good as the naive one on the training series, whatever its unit.
+    for unit in (1.0, 10.0):
+        mase = metrics.MeanAbsoluteScaledError(metrics.naive_error(unit * series))
+        mase.update_state(unit * series[1:, None], unit * series[:-1, None])
+        assert mase.result() == pytest.approx(1.0)
+    mase = metrics.MeanAbsoluteScaledError(metrics.naive_error(both))
+    mase.update_state(both[1:], both[:-1], [1, 0, 1])
+    assert mase.result() == pytest.approx((2 + 5) / 2 / (8 / 3))
+
+
+def test_coverage():
+    quantiles = np.array([[0.0, 1.0, 2.0], [0.0, 1.0, 2.0], [5.0, 6.0, 7.0]])
+    inside, above = metrics.Coverage(), metrics.Coverage(1, 2)
+    for metric in (inside, above):
+        metric.update_state([2.0, 0.5, 4.0], quantiles)
+    assert inside.result() == pytest.approx(2 / 3)
+    assert above.result() == pytest.approx(1 / 3)
+    # Two labels: (lower, lower, upper, upper); steps with a weight.
+    several = metrics.Coverage()
+    labels = np.array([[[1.0, 9.0], [1.0, 1.0]]])
+    several.update_state(labels, np.array([[[0.0, 0.0, 2.0, 2.0]] * 2]), [[1.0, 0.0]])
+    assert several.result() == 0.5
+
+
+def test_coverage_is_the_probability_of_the_interval():
+    rng = np.random.default_rng(0)
+    metric = metrics.Coverage()
+    metric.update_state(rng.normal(size=20000), np.tile([-1.2815516, 1.2815516], (20000, 1)))
+    assert metric.result() == pytest.approx(0.8, abs=0.01)
+
+
+def test_perplexity_counts_steps_alike():
+    rng = np.random.default_rng(1)
+    metric, logs = metrics.Perplexity(ignore_class=-1), []
+    for time in (3, 9):  # batches of other lengths
+        p = rng.dirichlet(np.ones(4), (2, time))
+        y, w = rng.integers(0, 4, (2, time)), rng.random((2, time)) < 0.6
+        metric.update_state(np.where(w, y, -1), p)
+        logs.append(-np.log(np.take_along_axis(p, y[..., None], -1)[..., 0][w]))
+    assert metric.result() == pytest.approx(np.exp(np.concatenate(logs).mean()), rel=1e-6)
+    uniform = metrics.Perplexity(from_logits=True)
+    uniform.update_state([[1, 2]], np.zeros((1, 2, 7)))
+    assert uniform.result() == pytest.approx(7.0)
+    uniform.update_state([0], [[-1e6, 0.0]])
+    assert uniform.result() == np.inf
+
+
+def test_confusion_of_binary_and_one_hot_labels():
+    p = np.array([[0.2], [0.9], [0.5], [0.7]])
+    binary = metrics.ConfusionMatrix(2)
+    binary.update_state([0, 0, 1, 1], p)
+    assert binary.result().tolist() == [[1, 1], [1, 1]]
+    logits = metrics.ConfusionMatrix(2, threshold=0.0)
+    logits.update_state([0, 0, 1, 1], p - 0.6, [1, 2, 3, 4])
+    assert logits.result().tolist() == [[1, 2], [3, 4]]
+    rng = np.random.default_rng(2)
+    y, scores = rng.integers(0, 3, (5, 4)), rng.random((5, 4, 3))
+    sparse, one_hot = metrics.ConfusionMatrix(3), metrics.ConfusionMatrix(3)
+    sparse.update_state(y, scores)
+    one_hot.update_state(np.eye(3)[y], scores)
+    np.testing.assert_array_equal(sparse.result(), one_hot.result())
+    accuracy = metrics.SparseCategoricalAccuracy()
+    accuracy.update_state(y, scores)
+    assert np.trace(sparse.result()) / sparse.result().sum() == pytest.approx(accuracy.result())
+
+
+def test_r2_of_labels_far_from_0_and_of_equal_labels():
+    rng = np.random.default_rng(4)
+    t = rng.normal(size=(60, 1)) + 1e9
+    p = t + 0.5 * rng.normal(size=t.shape)
+    metric = metrics.R2Score()
+    for k in range(0, 60, 20):
+        metric.update_state(t[k : k + 20], p[k : k + 20])
+    expected = 1 - ((t - p) ** 2).sum() / ((t - t.mean()) ** 2).sum()
+    assert metric.result() == pytest.approx(expected, rel=1e-6)
+    for wrong, score in ((0.0, 1.0), (0.1, 0.0)):
+        equal = metrics.R2Score()
+        equal.update_state(np.full((7, 1), 0.1), np.full((7, 1), 0.1 + wrong))
+        assert equal.result() == score
+
+
+@pytest.mark.parametrize("make", ALL)
+def test_a_batch_without_rows_changes_nothing(make):
+    metric = make()
+    metric.update_state(np.ones((0, 3)), np.ones((0, 3)))
+    assert not np.any(metric.result() if not isinstance(metric, metrics.R2Score) else 0)
+    rng = np.random.default_rng(8)
+    for rows in (0, 5):
+        t, p = np.eye(3)[rng.integers(0, 3, rows)], rng.random((rows, 3))
+        metric.update_state(t, p)
+    alone = make()
+    alone.update_state(t, p)
+    np.testing.assert_allclose(metric.result(), alone.result(), rtol=1e-12)
+
+
+def test_another_number_of_outputs_is_an_error():
+    for metric in (metrics.F1Score(), metrics.R2Score()):
+        metric.update_state(np.eye(3), np.eye(3))
+        before = metric.result()
+        with pytest.raises(ValueError, match=r"y_pred: expected a last dimension of 3.*got 2"):
+            metric.update_state(np.eye(2), np.eye(2))
+        np.testing.assert_array_equal(metric.result(), before)
+
+
+def test_all_metrics_in_a_training_with_masked_steps(capsys):
+    """What masked steps hold, labels included, changes neither the losses nor the metrics."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(8, 6, 3)).astype(np.float32)
+    mask = np.arange(6) < rng.integers(2, 7, 8)[:, None]
+    x[~mask] = 0
+    one_hot, classes = np.eye(4)[rng.integers(0, 4, (8, 6))], rng.integers(0, 4, (8, 6))
+    real = rng.normal(size=(8, 6, 1))
+    one_hot[~mask], real[~mask], classes[~mask] = 0, 0, 0
+    cases = [
+        (4, "softmax", "categorical_focal_crossentropy", one_hot,
+         ["f1_score", "top_k_categorical_accuracy", metrics.ConfusionMatrix(4)]),
+        (4, "softmax", "sparse_categorical_crossentropy", classes,
+         ["perplexity", metrics.SparseTopKCategoricalAccuracy(2)]),
+        (3, "linear", "quantile", real, ["coverage"]),
+        (2, "linear", "gaussian_nll", real, []),
+        (2, "linear", "student_t_nll", real, []),
+        (1, "linear", "log_cosh", real, ["r2_score", "smape", metrics.MeanAbsoluteScaledError(2)]),
+    ]  # fmt: skip
+    for units, activation, loss, y, chosen in cases:
+        results = []
+        for nothing in (0.0, np.nan) if y is real else (0, 77):
+            clstm.set_seed(1)
+            model = clstm.Sequential([
+                clstm.Masking(input_shape=(6, 3)), clstm.LSTM(5, return_sequences=True),
+                clstm.Dense(units, activation=activation)])  # fmt: skip
+            model.compile("adam", loss, metrics=chosen)
+            labels = np.where(mask.reshape(8, 6, *[1] * (y.ndim - 2)), y, nothing)
+            history = model.fit(x, labels, epochs=2, batch_size=4, verbose=2).history
+            results.append(history)
+            assert history["loss"][1] < history["loss"][0]
+        for name, values in results[0].items():
+            np.testing.assert_array_equal(values, results[1][name], err_msg=name)
+            assert np.isfinite(values).all()
+    assert "f1_score: [" in capsys.readouterr().out

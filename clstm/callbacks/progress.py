@@ -4,6 +4,8 @@ import sys
 import time
 from typing import Any
 
+import numpy as np
+
 from .base import Callback
 
 
@@ -64,4 +66,11 @@ class Progress(Callback):
 
 
 def _text(logs: dict[str, float] | None) -> str:
-    return " - ".join(f"{name}: {value:.4g}" for name, value in (logs or {}).items())
+    return " - ".join(f"{name}: {_short(value)}" for name, value in (logs or {}).items())
+
+
+def _short(value: Any) -> str:
+    """A number with four digits, or an array of them as nested lists in one line."""
+    if np.ndim(value) == 0:
+        return f"{value:.4g}"
+    return "[" + ", ".join(map(_short, value)) + "]"

@@ -130,7 +130,7 @@ class SparseCategoricalCrossentropy(Loss):
 
     def check(self, y_true: ArrayLike, shape: tuple[int, ...]) -> None:
         t = self._targets(y_true, np.broadcast_to(np.float32(0), shape))
-        _class_numbers(t if self.ignore_class is None else t[t != self.ignore_class], shape[-1])
+        class_numbers(t if self.ignore_class is None else t[t != self.ignore_class], shape[-1])
 
     def _targets(self, y_true: ArrayLike, p: Array) -> Array:
         if p.ndim < 2:
@@ -145,7 +145,7 @@ class SparseCategoricalCrossentropy(Loss):
         if self.from_logits:
             return self._terms_over(t, p.copy())
         classes = p.shape[-1]
-        flat = _class_numbers(t, classes) + np.arange(0, p.size, classes)
+        flat = class_numbers(t, classes) + np.arange(0, p.size, classes)
         total = np.add.reduce(p, axis=-1, keepdims=True)
         n = p.ravel()[flat] / total.ravel()
         u = np.minimum(np.maximum(n, EPSILON), 1.0 - EPSILON)
@@ -161,7 +161,7 @@ class SparseCategoricalCrossentropy(Loss):
         if not self.from_logits or not p.flags.c_contiguous:
             return self._terms(t, p)
         classes = p.shape[-1]
-        numbers = _class_numbers(t, classes)
+        numbers = class_numbers(t, classes)
         d, rows = p.reshape(-1, classes), np.arange(len(numbers))
         top = d.argmax(axis=1)
         values = d[rows, top] - d[rows, numbers]
@@ -176,7 +176,7 @@ class SparseCategoricalCrossentropy(Loss):
         return values.reshape(t.shape), p
 
 
-def _class_numbers(t: Array, classes: int) -> NDArray[np.intp]:
+def class_numbers(t: Array, classes: int) -> NDArray[np.intp]:
     """The labels flattened; whole numbers in [0, classes) or ValueError."""
     flat = t.ravel()
     if flat.dtype.kind == "f":

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._arrays import float_array, number, real_array
+from .._arrays import float_array, number, one_or_more, real_array
 from .._serialize import register
 from ..activations import sigmoid, softplus
 from .base import Array, Loss, align
@@ -51,13 +51,8 @@ class Quantile(_DistributionLoss):
     """
 
     def __init__(self, quantiles: float | Sequence[float] = (0.1, 0.5, 0.9)) -> None:
-        several = isinstance(quantiles, (list, tuple, np.ndarray))
-        self.quantiles = [
-            number("quantiles", q, above=0, below=1)
-            for q in (quantiles if several else [quantiles])  # type: ignore[union-attr,list-item]
-        ]
-        if not self.quantiles:
-            raise ValueError("quantiles: expected at least one, got none")
+        found = one_or_more("quantiles", quantiles, above=0, below=1)
+        self.quantiles = found if isinstance(found, list) else [found]
         self._count = len(self.quantiles)
 
     def _terms(self, t: Array, p: Array) -> tuple[Array, Array]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._arrays import number, share
+from .._arrays import number, one_or_more, share
 from .._serialize import register
 from ..activations import log_softmax, sigmoid
 from .base import EPSILON, Array
@@ -83,9 +83,7 @@ class CategoricalFocalCrossentropy(CategoricalCrossentropy):
         from_logits: bool = False, label_smoothing: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__(from_logits, label_smoothing)
-        self.alpha = ([number("alpha", a, least=0) for a in alpha]
-                      if isinstance(alpha, (list, tuple, np.ndarray))
-                      else number("alpha", alpha, least=0))  # fmt: skip
+        self.alpha = one_or_more("alpha", alpha, least=0)
         self.gamma = number("gamma", gamma, least=0)
 
     def _targets(self, y_true: ArrayLike, p: Array) -> Array:

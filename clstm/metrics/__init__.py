@@ -14,7 +14,17 @@ from .. import _serialize
 from ..losses import task
 from .auc import AUC
 from .base import Mean, Metric
+from .confusion import ConfusionMatrix
 from .crf import CRFAccuracy
+from .f_score import F1Score, FBetaScore
+from .forecast import (
+    Coverage,
+    MeanAbsolutePercentageError,
+    MeanAbsoluteScaledError,
+    SymmetricMeanAbsolutePercentageError,
+    naive_error,
+)
+from .perplexity import Perplexity
 from .pointwise import (
     BinaryAccuracy,
     CategoricalAccuracy,
@@ -23,10 +33,15 @@ from .pointwise import (
     SparseCategoricalAccuracy,
 )
 from .precision_recall import Precision, Recall
+from .r2 import R2Score
+from .top_k import SparseTopKCategoricalAccuracy, TopKCategoricalAccuracy
 
 __all__ = [
-    "AUC", "BinaryAccuracy", "CRFAccuracy", "CategoricalAccuracy", "Mean", "MeanAbsoluteError",
-    "MeanSquaredError", "Metric", "Precision", "Recall", "SparseCategoricalAccuracy", "get",
+    "AUC", "BinaryAccuracy", "CRFAccuracy", "CategoricalAccuracy", "ConfusionMatrix", "Coverage",
+    "F1Score", "FBetaScore", "Mean", "MeanAbsoluteError", "MeanAbsolutePercentageError",
+    "MeanAbsoluteScaledError", "MeanSquaredError", "Metric", "Perplexity", "Precision", "R2Score",
+    "Recall", "SparseCategoricalAccuracy", "SparseTopKCategoricalAccuracy",
+    "SymmetricMeanAbsolutePercentageError", "TopKCategoricalAccuracy", "get", "naive_error",
     "resolve",
 ]  # fmt: skip
 

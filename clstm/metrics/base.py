@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._arrays import numbers
 from .._serialize import Configurable, register, snake_case
-from ..losses.base import leading
+from ..losses.base import align, leading, vectors
 
 Array = NDArray[Any]
 
@@ -43,8 +45,11 @@ class Metric(Configurable):
         """
         raise NotImplementedError(f"{type(self).__name__} must define update_state")
 
-    def result(self) -> float:
-        """Returns the value over all batches since the last reset; 0 before the first."""
+    def result(self) -> Any:
+        """Returns the value over all batches since the last reset; 0 before the first.
+
+        A float; an array where a metric says so.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define result")
 
     def reset_state(self) -> None:
@@ -114,3 +119,37 @@ class MeanOfValues(Mean):
 
     def _values(self, t: Array, p: Array) -> Array:
         raise NotImplementedError
+
+
+def labels(y_true: ArrayLike, shape: tuple[int, ...]) -> Array:
+    """y_true as numbers in `shape`; ValueError for another shape or NaN."""
+    t = align("y_true", numbers("y_true", y_true), shape)
+    if np.isnan(t).any():
+        raise ValueError("y_true: expected numbers, got NaN")
+    return t
+
+
+def indicators(y_true: ArrayLike, shape: tuple[int, ...]) -> Array:
+    """As `labels`, and ValueError outside [0, 1]."""
+    t = labels(y_true, shape)
+    wrong = (t < 0) | (t > 1)
+    if wrong.any():
+        raise ValueError(f"y_true: expected labels in [0, 1], got {t[wrong].flat[0]}")
+    return t
+
+
+def flat_weights(sample_weight: ArrayLike | None, shape: tuple[int, ...]) -> Array:
+    """One weight for each element of `shape`, flattened; 1 without sample_weight."""
+    if sample_weight is None:
+        return np.ones(math.prod(shape))
+    weights = leading("sample_weight", sample_weight, shape, np.float64)
+    return np.broadcast_to(weights, shape).ravel()
+
+
+def outputs(y_pred: ArrayLike, sums: Array | None) -> Array:
+    """y_pred (B, F) or (B, T, F); ValueError for another rank, or another F than sums (..., F)."""
+    p = vectors(numbers("y_pred", y_pred))
+    if sums is not None and sums.shape[-1] != p.shape[-1]:
+        raise ValueError(f"y_pred: expected a last dimension of {sums.shape[-1]}, as in the "
+                         f"batches before, got {p.shape[-1]}")  # fmt: skip
+    return p
