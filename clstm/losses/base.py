@@ -9,7 +9,7 @@ from .._arrays import float_array, real_array
 from .._serialize import Configurable
 
 Array = NDArray[Any]
-EPSILON = 1e-7  # Keras's: what keeps logarithms and quotients finite
+EPSILON = 1e-7  # Keras's: probabilities are clipped to [EPSILON, 1 - EPSILON]
 
 
 class Loss(Configurable):

@@ -8,7 +8,7 @@ from .._arrays import float_array, numbers, share
 from .._kernels import _pointwise
 from .._serialize import register
 from ..functional import backend_module
-from .base import EPSILON, Array, Loss, align  # probabilities are clipped to [EPSILON, 1 - EPSILON]
+from .base import EPSILON, Array, Loss, align
 
 
 class _Crossentropy(Loss):
