@@ -32,8 +32,7 @@ args = parser.parse_args()
 EPOCHS, BATCH = 1 if args.quick else 10, 64
 rng = np.random.default_rng(0)
 
-# The data: words as they are written, and signs; 0 is padding, 1 what was seen once or never.
-
+# Words as they are written, and signs; 0 is padding, 1 a word that was seen once or never.
 
 def words(text):
     return re.findall(r"[A-Za-z']+|[^A-Za-z' ]", text)

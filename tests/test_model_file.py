@@ -28,7 +28,7 @@ from clstm import (
     TimeDistributed,
     load_model,
 )
-from clstm.io import model_file
+from clstm.io import model_file, tensor_file
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(20, 5, 3)).astype("f4")
@@ -49,10 +49,10 @@ def path(tmp_path):
 
 def rewrite(path, change, digest=True):
     """Change the JSON header of a saved model; the digest is made right again."""
-    content, tensors = model_file._read(path)
+    content, tensors = tensor_file.load(path, tensor_file.MODEL)
     content = change(content) or content
     header = content if isinstance(content, str) else json.dumps(content)
-    sha = model_file._digest(header, tensors) if digest else "0" * 64
+    sha = tensor_file.digest(header, tensors) if digest else "0" * 64
     save_file(tensors, path, metadata={"clstm": header, "sha256": sha})
 
 
@@ -164,7 +164,7 @@ class TestTheSameAgain:
         dense = Dense(2)
         model = Model(x, [TimeDistributed(dense)(x), dense(Reshape((3,))(LSTM(3)(x)))])
         model.save(path)
-        _, tensors = model_file._read(path)
+        _, tensors = tensor_file.load(path, tensor_file.MODEL)
         assert sum(t.size for t in tensors.values()) == model.count_params()
 
     def test_own_layers(self, path):
@@ -433,7 +433,7 @@ class TestBadFiles:
         model = small()
         model.fit(X, Y, verbose=0)
         model.save(path)
-        content, tensors = model_file._read(path)
+        content, tensors = tensor_file.load(path, tensor_file.MODEL)
         header = json.dumps(content)
         kernel = "weights/lstm"
         name = next(n for n in tensors if n.startswith(kernel) and n.endswith("/kernel"))
@@ -450,7 +450,7 @@ class TestBadFiles:
             changed = {n: t for n, t in {**tensors, **changes}.items() if t is not None}
             changed = {n: np.ascontiguousarray(t) for n, t in changed.items()}
             save_file(changed, path, metadata={
-                "clstm": header, "sha256": model_file._digest(header, changed)})  # fmt: skip
+                "clstm": header, "sha256": tensor_file.digest(header, changed)})  # fmt: skip
             with pytest.raises(ValueError, match=words):
                 load_model(path)
 

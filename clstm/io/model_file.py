@@ -1,17 +1,12 @@
-"""The model file: one safetensors file that holds a model whole. Loading it runs no code.
+"""The model file: one file of tensors that holds a model whole.
 
 Tensors: "weights/<layer>/<part>/<name>" and "optimizer/<slot>/<layer>/<part>/<name>", where part
-counts the layers that a layer is made of, 0 being itself. Metadata: "clstm", the architecture and
-the state of the training as JSON, and "sha256", a digest of that JSON and of all tensors.
+counts the layers that a layer is made of, 0 being itself. The JSON holds the architecture and the
+state of the training.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import struct
-import tempfile
 from collections.abc import Set
 from pathlib import Path
 from typing import Any
@@ -20,16 +15,13 @@ import numpy as np
 
 from .. import _serialize
 from ..layers.base import Allowance, Layer
-from . import architecture
+from . import architecture, tensor_file
 
-FORMAT = 1
 Array = np.ndarray
 
 
 def save(model: Any, path: Any) -> None:
     """Write `model` to `path`: beside it first, then renamed over it."""
-    from safetensors.numpy import save as to_bytes
-
     if not model.built:
         raise ValueError("model: expected a built one; fit it or call build(input_shape) first")
     tensors = {f"weights/{key}": part.params[name] for key, (part, name) in _weights(model).items()}
@@ -45,47 +37,7 @@ def save(model: Any, path: Any) -> None:
             "iterations": model.optimizer.iterations,
         }
         tensors |= {f"optimizer/{key}": value for key, value in _slots(model, frozen).items()}
-    header = json.dumps(
-        {"format": FORMAT, "model": model.get_config(), "training": training}, sort_keys=True
-    )
-    tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    metadata = {"clstm": header, "sha256": _digest(header, tensors)}
-    write(path, _ordered(to_bytes(tensors, metadata=metadata)))
-
-
-def _ordered(data: bytes) -> bytes:
-    """A safetensors file with its header's keys in order: one model, one file."""
-    (size,) = struct.unpack_from("<Q", data)
-    header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":"))
-    text = header.encode()
-    text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text + data[8 + size :]
-
-
-def write(path: Any, data: bytes) -> None:
-    """Write a file so that `path` is the old one or the new one, whatever happens."""
-    path = Path(os.path.realpath(path))  # a link stays a link
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"path: expected a file in an existing folder, got {path}")
-    if path.is_dir():
-        raise IsADirectoryError(f"path: expected a file, got the folder {path}")
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".clstm-", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
-        os.chmod(temporary, mode)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the new name is on disk too
-    finally:
-        os.close(folder)
+    tensor_file.save(path, tensor_file.MODEL, {"model": model.get_config(), "training": training}, tensors)
 
 
 def load_model(path: Any) -> Any:
@@ -97,7 +49,7 @@ def load_model(path: Any) -> Any:
         FileNotFoundError: there is no such file.
     """
     path = Path(path)
-    content, tensors = _read(path)
+    content, tensors = tensor_file.load(path, tensor_file.MODEL)
     try:
         with Allowance(sum(tensor.size for tensor in tensors.values())):
             model = architecture.from_config(content.get("model"))
@@ -107,36 +59,6 @@ def load_model(path: Any) -> Any:
     except (ValueError, TypeError, KeyError, AttributeError, MemoryError, OverflowError) as error:
         raise ValueError(f"{path.name}: the file does not hold a model: {error}") from error
     return model
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
-    """The JSON and the tensors of a model file whose digest is right."""
-    from safetensors import SafetensorError, safe_open
-
-    if not path.exists():
-        raise FileNotFoundError(f"path: expected a model file, got none at {path}")
-    if not path.is_file():
-        raise ValueError(f"path: expected a model file, got the folder {path}")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            if not {"clstm", "sha256"} <= metadata.keys():
-                raise ValueError(
-                    f"{path.name}: expected a clstm model file, got another safetensors file"
-                )
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, TypeError, AttributeError, MemoryError) as error:
-        raise ValueError(f"{path.name}: expected a clstm model file, got none: {error}") from error
-    header = metadata["clstm"]
-    if _digest(header, tensors) != metadata["sha256"]:
-        raise ValueError(f"{path.name}: the file is damaged: its SHA-256 does not match")
-    try:
-        content = json.loads(header)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path.name}: expected JSON that describes a model: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError(f"{path.name}: expected format {FORMAT}, written by another clstm")
-    return content, tensors
 
 
 def _fill(model: Any, tensors: dict[str, Array]) -> None:
@@ -206,18 +128,3 @@ def _slots(model: Any, frozen: Set[int] = frozenset()) -> dict[str, Array]:
         for key, (part, name) in _weights(model).items()
         if (id(part), name) in place
     }
-
-
-def _digest(header: str, tensors: dict[str, Array]) -> str:
-    digest = hashlib.sha256(header.encode())
-    for name in sorted(tensors):
-        array = tensors[name]
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
