@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ._arrays import positive
-from .callbacks import Callback
+from .callbacks import BackupAndRestore, Callback
 
 
 def callback_list(callbacks: Any) -> list[Any]:
@@ -21,6 +21,18 @@ def callback_list(callbacks: Any) -> list[Any]:
     if isinstance(callbacks, Callback):
         return [callbacks]
     raise TypeError(f"callbacks: expected a list of callbacks, got {type(callbacks).__name__}")
+
+
+def split_backup(
+    callbacks: list[Any], resume: Any
+) -> tuple[list[Any], BackupAndRestore | None]:
+    """The callbacks but the one that saves where the training stands, and that one."""
+    backups = [c for c in callbacks if isinstance(c, BackupAndRestore)]
+    if resume is not None:
+        backups.append(BackupAndRestore(resume, delete_checkpoint=False))
+    if len(backups) > 1:
+        raise ValueError("resume: expected one BackupAndRestore, or a folder instead, got more")
+    return [c for c in callbacks if c not in backups], backups[0] if backups else None
 
 
 def check_repeats(name: str, steps_name: str, x: Any, steps: int | None) -> None:

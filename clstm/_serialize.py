@@ -59,7 +59,7 @@ class Configurable:
         """
         return {
             name: encode(getattr(self, name), f"{type(self).__name__}.{name}")
-            for name in _parameters(type(self))
+            for name in parameters(type(self))
         }
 
     @classmethod
@@ -69,7 +69,7 @@ class Configurable:
         Raises:
             ValueError: an argument is unknown, missing or refused by the constructor.
         """
-        known = _parameters(cls)  # type: ignore[arg-type]
+        known = parameters(cls)  # type: ignore[arg-type]
         unknown = sorted(str(key) for key in config if key not in known)
         if unknown:
             raise ValueError(
@@ -221,7 +221,7 @@ def snake_case(name: str) -> str:
 
 
 @functools.cache
-def _parameters(cls: type[Configurable]) -> dict[str, bool]:
+def parameters(cls: type[Configurable]) -> dict[str, bool]:
     """The constructor's argument names, each with whether it is required.
 
     A constructor that takes `**kwargs` hands them to the next one in the method resolution order,

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import random
+from ._interrupts import Deferred
 from .callbacks import CallbackList
 from .data.batches import Batch, Source
 from .objective import Objective
@@ -55,8 +56,9 @@ def train_step(model: Any, batch: Batch, objective: Objective, window: Window = 
     executor.backward(tapes, gradients)
     executor.add_penalty_gradients(share)
     n = parameters.trained
-    optimizer.apply(parameters.grads[:n], parameters.values[:n], parameters.trained_segments)
-    executor.constrain()
+    with Deferred():
+        optimizer.apply(parameters.grads[:n], parameters.values[:n], parameters.trained_segments)
+        executor.constrain()
 
 
 def _after(gradient: Array, context: int) -> Array:
@@ -79,13 +81,17 @@ def test_step(model: Any, batch: Batch, objective: Objective) -> None:
 
 def train_epoch(
     model: Any, source: Source, objective: Objective, shuffle: bool, call: CallbackList,
-    step: Callable[[Any, Batch, Objective], None] = train_step,
+    step: Callable[[Any, Batch, Objective], None] = train_step, done: int = 0,
 ) -> int:  # fmt: skip
-    """Train on the batches of one epoch, by `step` on each; returns their number."""
-    objective.reset()
+    """Train on the batches of one epoch, by `step` on each; returns their number.
+
+    done: so many of them were trained on before, and `source` and `objective` stand behind them.
+    """
+    if not done:
+        objective.reset()
     begins, ends = call.wants("on_train_batch_begin"), call.wants("on_train_batch_end")
-    steps = 0
-    for batch in source.epoch(random.generator() if shuffle else None):
+    steps = done
+    for batch in source.epoch(random.next_key if shuffle else None, done):
         if begins:
             call("on_train_batch_begin", steps, {})
         step(model, batch, objective)

@@ -173,11 +173,20 @@ class Objective:
 
     def reset(self) -> None:
         """Forget all batches."""
-        self._total.reset_state()
-        for part in self._parts:
-            part.reset_state()
-        for _, metric, _, _ in self._metrics:
-            metric.reset_state()
+        for measure in self._measures():
+            measure.reset_state()
+
+    def _measures(self) -> list[metrics.Metric]:
+        return [self._total, *self._parts, *(metric for _, metric, _, _ in self._metrics)]
+
+    def get_state(self) -> list[dict[str, Any]]:
+        """What has been added up since the last reset."""
+        return [measure.get_state() for measure in self._measures()]
+
+    def set_state(self, states: Sequence[dict[str, Any]]) -> None:
+        """Go on from what `get_state` gave."""
+        for measure, state in zip(self._measures(), states, strict=True):
+            measure.set_state(state)
 
 
 def _steps_as_rows(labels: Array, outputs: Array, weight: Any) -> tuple[Array, Array, Any]:

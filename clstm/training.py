@@ -10,7 +10,7 @@ import numpy as np
 
 from . import bptt as truncated
 from . import loop
-from ._arguments import callback_list, check_repeats, due, verbosity
+from ._arguments import callback_list, check_repeats, due, split_backup, verbosity
 from ._arrays import fraction, positive, whole
 from ._serialize import get
 from .callbacks import CallbackList, History, Progress
@@ -18,6 +18,7 @@ from .data.batches import ArraySource, Source
 from .data.sources import check_stateful, open_source, read_batch
 from .objective import Objective
 from .optimizers import Optimizer
+from .resume import Run
 
 Array = np.ndarray
 
@@ -107,6 +108,7 @@ class Trainer:
         validation_batch_size: int | None = None,
         validation_freq: int | Sequence[int] = 1,
         bptt: tuple[int, int] | None = None,
+        resume: Any = None,
     ) -> History:
         """Train for epochs initial_epoch .. epochs - 1.
 
@@ -133,6 +135,9 @@ class Trainer:
                 through k2 steps. States go on from window to window, and begin anew with each batch
                 unless a layer is stateful. A window's loss is its share of the sequence's mean, so
                 that a step of SGD is about k1 / T of one on that window alone. See `clstm.bptt`.
+            resume: a folder: after each epoch it is saved there where the training stands, and a
+                call that finds such a checkpoint goes on from it, to the same bits as if it had
+                never stopped. See `callbacks.BackupAndRestore`, which can save more often.
 
         Returns:
             History: `.history` has a list for "loss" and each metric, and with "val_" before.
@@ -155,7 +160,9 @@ class Trainer:
         is_due = due(validation_freq)
         history = History()
         shown = [Progress(verbose)] if verbose else []
-        call = CallbackList([*callback_list(callbacks), *shown, history])
+        others, backup = split_backup(callback_list(callbacks), resume)
+        last = [] if backup is None else [backup]  # when all others have seen the end of a step
+        call = CallbackList([*others, *shown, history, *last])
         if epochs - initial_epoch > 1:
             check_repeats("x", "steps_per_epoch", x, steps_per_epoch)
             check_repeats("validation_data", "validation_steps", validation_data, validation_steps)
@@ -185,14 +192,23 @@ class Trainer:
         if class_weight is not None and isinstance(source, ArraySource):
             source.data = self._reader.weigh(source.data, class_weight)
         call.attach(self, {"epochs": epochs, "steps": source.steps, "verbose": verbose})
+        if backup is not None:
+            settings = {"shuffle": bool(shuffle), "bptt": windows, "class_weight": class_weight}
+            backup.open(Run(self, source, objective, [*others, history], settings))
         self.stop_training = False
         self.history = history
-        logs: dict[str, float] = {}
+        done, logs = 0, {}
         call("on_train_begin", {})
         try:
+            if backup is not None:
+                initial_epoch, done, logs = backup.restore(initial_epoch)
             for epoch in range(initial_epoch, epochs):
-                call("on_epoch_begin", epoch, {})
-                steps = loop.train_epoch(self, source, objective, shuffle, call, step)
+                if self.stop_training:
+                    break
+                begun = CallbackList([*shown, *last]) if done else call
+                begun("on_epoch_begin", epoch, {})
+                steps = loop.train_epoch(self, source, objective, shuffle, call, step, done)
+                done = 0
                 if source.ran_out:
                     warnings.warn(
                         f"x gave {steps} batches in epoch {epoch + 1}, steps_per_epoch is "
@@ -205,10 +221,10 @@ class Trainer:
                     result = loop.evaluate(self, validation, objective, call)
                     logs |= {f"val_{name}": value for name, value in result.items()}
                 call("on_epoch_end", epoch, logs)
-                if self.stop_training:
-                    break
         finally:
             call("on_train_end", logs)
+        if backup is not None:
+            backup.end()
         return history
 
     def _check(self, objective: Objective, *sources: Source | None) -> None:

@@ -28,7 +28,7 @@ from clstm import (
     TimeDistributed,
     load_model,
 )
-from clstm.io import model_file, tensor_file
+from clstm.io import tensor_file
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(20, 5, 3)).astype("f4")

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 HOOKS = (
     "on_train_begin", "on_train_end", "on_epoch_begin", "on_epoch_end", "on_train_batch_begin",
@@ -16,9 +17,12 @@ class Callback:
 
     `self.model` is the model and `self.params` a dict with "epochs", "steps" (None if unknown) and
     "verbose". `logs` holds the loss and the metrics so far. To stop the training, set
-    `self.model.stop_training = True`.
+    `self.model.stop_training = True`. `state_names` are the attributes that are to be remembered
+    when a training is interrupted and goes on in another process (`fit(resume=...)`): numbers,
+    texts, None, arrays, and lists and dicts of these.
     """
 
+    state_names: ClassVar[tuple[str, ...]] = ()
     model: Any = None
     params: dict[str, Any]
 
@@ -27,6 +31,15 @@ class Callback:
 
     def set_params(self, params: dict[str, Any]) -> None:
         self.params = params
+
+    def get_state(self) -> dict[str, Any]:
+        """Copies of the attributes in `state_names`."""
+        return {name: copy.deepcopy(getattr(self, name)) for name in self.state_names}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Set what `get_state` gave; called after on_train_begin."""
+        for name in self.state_names:
+            setattr(self, name, copy.deepcopy(state[name]))
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None: ...
     def on_train_end(self, logs: dict[str, float] | None = None) -> None: ...

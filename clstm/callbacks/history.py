@@ -6,6 +6,8 @@ from .base import Callback
 class History(Callback):
     """What `fit` returns: `history["loss"]` and so on, one value for each epoch."""
 
+    state_names = ("epoch", "history")
+
     def __init__(self) -> None:
         self.epoch: list[int] = []
         self.history: dict[str, list[float]] = {}

@@ -7,7 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..random import generator
+
 Array = np.ndarray
+Draw = Callable[[], int]  # a new seed
 
 
 class Batch(NamedTuple):
@@ -34,10 +37,13 @@ class ArraySource:
         self.data = data
         self.batch_size = batch_size
         self.rows = data.rows
-        batches = -(-data.rows // batch_size)
+        self._batches = -(-data.rows // batch_size)
         self._goes_on = goes_on and steps is not None
-        self.steps = batches if steps is None else steps if goes_on else min(steps, batches)
-        self._rest: Iterator[Batch] = iter(())
+        self.steps = (
+            self._batches if steps is None else steps if goes_on else min(steps, self._batches)
+        )
+        self._begin(None)
+        self._at = self._batches  # the next batch of the pass over the rows
 
     def split(
         self, share: float, batch_size: int | None, steps: int | None
@@ -53,22 +59,37 @@ class ArraySource:
             ArraySource(take(self.data, slice(held, None)), batch_size or self.batch_size, steps),
         )  # fmt: skip
 
-    def epoch(self, rng: np.random.Generator | None = None) -> Iterator[Batch]:
-        """One epoch: the rows as they lie, or in an order that `rng` draws."""
-        if not self._goes_on:
-            self._rest = iter(())
-        for _ in range(self.steps):
-            batch = next(self._rest, None)
-            if batch is None:
-                self._rest = self._all(rng)
-                batch = next(self._rest)
-            yield batch
+    def epoch(self, draw: Draw | None = None, done: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from number `done` on, which is where the source stands.
 
-    def _all(self, rng: np.random.Generator | None) -> Iterator[Batch]:
-        order = None if rng is None else rng.permutation(self.rows)
-        for begin in range(0, self.rows, self.batch_size):
+        draw: gives the seed of the order in which each pass over the rows takes them; None: as
+        they lie.
+        """
+        if not self._goes_on and not done:
+            self._at = self._batches
+        for _ in range(done, self.steps):
+            if self._at == self._batches:
+                self._begin(None if draw is None else draw())
+            begin = self._at * self.batch_size
             end = min(begin + self.batch_size, self.rows)
+            self._at += 1
+            order = self._order
             yield take(self.data, slice(begin, end) if order is None else order[begin:end])
+
+    def _begin(self, seed: int | None) -> None:
+        """Begin a pass over the rows."""
+        self._seed, self._at = seed, 0
+        self._order = None if seed is None else generator(seed).permutation(self.rows)
+
+    @property
+    def position(self) -> dict[str, int | None]:
+        """Where the source stands, for `go_to`."""
+        return {"seed": self._seed, "at": self._at}
+
+    def go_to(self, position: dict[str, Any]) -> None:
+        """Stand where another source of the same data stood."""
+        self._begin(position["seed"])
+        self._at = position["at"]
 
 
 class IterableSource:
@@ -98,26 +119,49 @@ class IterableSource:
             raise ValueError("x: expected at least one batch, got an iterable without any")
         self.first = first
         self._ahead = [first]  # read, but not yet given
+        self._given = 0  # batches since the iterable started
 
-    def epoch(self, rng: np.random.Generator | None = None) -> Iterator[Batch]:
-        """One epoch; `rng` is not used: the iterable says the order."""
+    def epoch(self, draw: Draw | None = None, done: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from number `done` on, which is where the source stands.
+
+        draw is not used: the iterable says the order.
+        """
         restarts = not isinstance(self.source, Iterator)
-        if restarts and not self._goes_on and not self._ahead:
-            self._iterator = iter(self.source)
-        count = 0
+        if restarts and not self._goes_on and not self._ahead and not done:
+            self._start()
+        count = done
         fresh = False  # nothing was read since the iterable started anew
         while self.steps is None or count < self.steps:
             batch = self._ahead.pop() if self._ahead else next(self._batches(), None)
             if batch is not None:
+                self._given += 1
                 yield batch
                 count += 1
                 fresh = False
             elif restarts and self.steps is not None and not fresh:
-                self._iterator = iter(self.source)
+                self._start()
                 fresh = True
             else:
                 break
         self.ran_out = count == 0 or (self.steps is not None and count < self.steps)
+
+    def _start(self) -> None:
+        self._iterator, self._given = iter(self.source), 0
+
+    @property
+    def position(self) -> dict[str, int | None]:
+        """Where the source stands, for `go_to`."""
+        return {"given": self._given}
+
+    def go_to(self, position: dict[str, Any]) -> None:
+        """Stand where another source stood: so many batches are read and left out."""
+        for taken in range(position["given"]):
+            if self._ahead:
+                self._ahead.pop()
+            elif next(self._iterator, None) is None:
+                raise ValueError(f"x: expected at least {position['given']} batches, as before the "
+                                 f"training was interrupted, got {taken}")  # fmt: skip
+        self._given = position["given"]
 
     def _batches(self) -> Iterator[Batch]:
         for item in self._iterator:

@@ -37,7 +37,8 @@ def save(model: Any, path: Any) -> None:
             "iterations": model.optimizer.iterations,
         }
         tensors |= {f"optimizer/{key}": value for key, value in _slots(model, frozen).items()}
-    tensor_file.save(path, tensor_file.MODEL, {"model": model.get_config(), "training": training}, tensors)
+    content = {"model": model.get_config(), "training": training}
+    tensor_file.save(path, tensor_file.MODEL, content, tensors)
 
 
 def load_model(path: Any) -> Any:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 FORMAT = 1
+TEMPORARY = ".clstm-*.tmp"  # what is not yet whole
 MODEL, CHECKPOINT = "clstm", "clstm-checkpoint"  # kinds
 Array = np.ndarray
 
@@ -25,7 +26,7 @@ def save(path: Any, kind: str, content: dict[str, Any], tensors: dict[str, Array
     """Write a file of that kind; `content` is what JSON can hold."""
     from safetensors.numpy import save as to_bytes
 
-    header = json.dumps({"format": FORMAT, **content}, sort_keys=True)
+    header = json.dumps({"format": FORMAT, **content}, sort_keys=kind == MODEL)
     tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
     metadata = {kind: header, "sha256": digest(header, tensors)}
     write(path, _ordered(to_bytes(tensors, metadata=metadata)))
@@ -71,7 +72,8 @@ def write(path: Any, data: bytes) -> None:
         raise FileNotFoundError(f"path: expected a file in an existing folder, got {path}")
     if path.is_dir():
         raise IsADirectoryError(f"path: expected a file, got the folder {path}")
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".clstm-", suffix=".tmp")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY.split("*")[0],
+                                         suffix=TEMPORARY.split("*")[1])  # fmt: skip
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._arrays import numbers
-from .._serialize import Configurable, register, snake_case
+from .._serialize import Configurable, parameters, register, snake_case
 from ..losses.base import align, leading, vectors
 
 Array = NDArray[Any]
@@ -51,6 +52,16 @@ class Metric(Configurable):
         A float; an array where a metric says so.
         """
         raise NotImplementedError(f"{type(self).__name__} must define result")
+
+    def get_state(self) -> dict[str, Any]:
+        """Copies of what has been added up: the attributes that are no arguments."""
+        arguments = parameters(type(self))
+        return {name: copy.deepcopy(value) for name, value in vars(self).items()
+                if name not in arguments and not isinstance(value, Configurable)}  # fmt: skip
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Goes on from what `get_state` gave."""
+        vars(self).update(copy.deepcopy(state))
 
     def reset_state(self) -> None:
         """Forgets all batches."""

@@ -1,0 +1,171 @@
+"""Where a training stands, as JSON and tensors, so that another process can go on, bit for bit.
+
+A state is a tree of dicts and lists whose leaves are what JSON has, and arrays. It holds all that
+the next steps depend on: weights, the optimizer, the random numbers, the place in the data, running
+means of the epoch, states that stateful layers carry, and what callbacks remember.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import _serialize, random
+from .callbacks import Callback
+from .data.batches import Source
+from .objective import Objective
+
+Array = np.ndarray
+Tensors = dict[str, Array]
+
+
+class Run(NamedTuple):
+    """A call of `fit`."""
+
+    model: Any
+    source: Source
+    objective: Objective
+    callbacks: Sequence[Callback]
+    settings: dict[str, Any]  # arguments of fit that change what a step does
+
+    def capture(
+        self, epoch: int, done: int, logs: dict[str, Any]
+    ) -> tuple[dict[str, Any], Tensors]:
+        """The state before batch `done` of `epoch`, as JSON values and tensors.
+
+        Raises:
+            ValueError: a metric or a callback remembers what is no number, text or array.
+        """
+        tensors: Tensors = {}
+        model, optimizer = self.model, self.model.optimizer
+        state = {
+            "signature": _signature(self),
+            "epoch": epoch,
+            "done": done,
+            "stopped": bool(model.stop_training),
+            "logs": logs,
+            "weights": model.weights,
+            "iterations": optimizer.iterations,
+            "slots": optimizer.slots,
+            "learning_rate": _rate(optimizer),
+            "carried": _carried(model),
+            "random": random.get_state(),
+            "source": self.source.position,
+            "objective": self.objective.get_state(),
+            "callbacks": [[type(c).__name__, c.get_state()] for c in self.callbacks],
+        }
+        return _pack(state, "state", tensors), tensors
+
+    def check(self, packed: dict[str, Any]) -> None:
+        """Raise ValueError, naming what differs, if the state is of another training."""
+        ours = json.loads(json.dumps(_signature(self)))
+        theirs = packed.get("signature")
+        if not isinstance(theirs, dict) or theirs.keys() != ours.keys():
+            raise ValueError("resume: expected a checkpoint that fit wrote, got another one")
+        for name, mine in ours.items():
+            if mine != theirs[name]:
+                raise ValueError("resume: expected a checkpoint of this training, got one with "
+                                 f"another {name}: {_short(theirs[name])} for "
+                                 f"{_short(mine)}")  # fmt: skip
+
+    def restore(
+        self, packed: dict[str, Any], tensors: Tensors
+    ) -> tuple[int, int, dict[str, Any]]:
+        """Set a state that `check` found to be of this training; its epoch, done and logs."""
+        state = _unpack(packed, tensors)
+        model, optimizer = self.model, self.model.optimizer
+        for weight, saved in zip(model.weights, state["weights"], strict=True):
+            weight[...] = saved
+        optimizer.slots = {name: slot.copy() for name, slot in state["slots"].items()}
+        optimizer.iterations = state["iterations"]
+        if state["learning_rate"] is not None:
+            optimizer.learning_rate = state["learning_rate"]
+        for layer, carried in zip(model._executor.stateful(), state["carried"], strict=True):
+            layer.state = carried and tuple(a.copy() for a in carried)
+        self.source.go_to(state["source"])
+        self.objective.set_state(state["objective"])
+        for callback, (_, remembered) in zip(self.callbacks, state["callbacks"], strict=True):
+            callback.set_state(remembered)
+        model.stop_training = state["stopped"]
+        random.set_state(state["random"])
+        return state["epoch"], state["done"], state["logs"]
+
+
+def _signature(run: Run) -> dict[str, Any]:
+    """What two processes must have in common for one to go on with the other's training."""
+    model, optimizer, source = run.model, run.model.optimizer, run.source
+    parts = [part for layer in model._layers for part in layer.walk()]
+    names = {part.name: f"#{k}" for k, part in enumerate(parts)} | {model.name: "#"}
+    optimizer_config = _serialize.to_config(optimizer)
+    if _rate(optimizer) is not None:
+        del optimizer_config["config"]["learning_rate"]  # callbacks may have changed it
+    return {
+        "model": _renamed(model.get_config(), names),
+        "weights": [[str(w.dtype), *w.shape] for w in model.weights],
+        "trainable": model._parameters.trained,
+        "loss": {k: _described(v) for k, v in model._compiled.items()},
+        "optimizer": optimizer_config,
+        "data": {"rows": source.rows, "batch_size": getattr(source, "batch_size", None),
+                 "steps": source.steps},
+        "fit": run.settings,
+        "callbacks": [type(c).__name__ for c in run.callbacks],
+    }  # fmt: skip
+
+
+def _renamed(config: Any, names: dict[str, str]) -> Any:
+    """The configuration with the layers' names, which count up in a process, replaced."""
+    if isinstance(config, dict):
+        return {k: _renamed(v, names) for k, v in config.items()}
+    if isinstance(config, (list, tuple)):
+        return [_renamed(v, names) for v in config]
+    return names.get(config, config) if isinstance(config, str) else config
+
+
+def _described(setting: Any) -> Any:
+    try:
+        return _serialize.encode(setting, "")
+    except TypeError:  # of a class that is not registered: nothing has to be made of it again
+        return type(setting).__name__
+
+
+def _rate(optimizer: Any) -> float | None:
+    rate = optimizer.learning_rate
+    return rate if isinstance(rate, float) else None
+
+
+def _carried(model: Any) -> list[Any]:
+    return [None if layer.state is None else list(layer.state)
+            for layer in model._executor.stateful()]  # fmt: skip
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _pack(value: Any, place: str, tensors: Tensors) -> Any:
+    """The tree with {"tensor": name} for its arrays, which go to `tensors`."""
+    if isinstance(value, dict):
+        return {str(k): _pack(v, f"{place}/{k}", tensors) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_pack(v, f"{place}/{k}", tensors) for k, v in enumerate(value)]
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biuf":
+        if isinstance(value, (float, np.bool_)):  # np.float64 is a float
+            return value.item()
+        tensors[place] = np.array(value)
+        return {"tensor": place}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise ValueError(f"resume: expected numbers, texts and arrays, got {type(value).__name__} at "
+                     f"{place}")  # fmt: skip
+
+
+def _unpack(value: Any, tensors: Tensors) -> Any:
+    if isinstance(value, dict):
+        if value.keys() == {"tensor"} and isinstance(value["tensor"], str):
+            return tensors[value["tensor"]]
+        return {k: _unpack(v, tensors) for k, v in value.items()}
+    return [_unpack(v, tensors) for v in value] if isinstance(value, list) else value
