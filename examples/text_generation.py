@@ -31,7 +31,7 @@ parser.add_argument("--quick", action="store_true", help="a few seconds: for a f
 args = parser.parse_args()
 
 UNITS, EMBEDDING, BATCH, RATE, CLIP = 256, 48, 32, 0.006, 1.0
-EPSILON = 1e-10  # Keras adds it elsewhere than PyTorch does: so small, it makes no difference
+EPSILON = 1e-10  # Keras adds it elsewhere than PyTorch: so small, it makes no difference
 EPOCHS, EVERY = (1, 30) if args.quick else (7, 1)
 CONTEXT, END = 5, "\n"
 
@@ -89,8 +89,6 @@ def probability(text, k):
 bits_ngram = -np.mean([np.log2(probability(text, k)) for text in (END + t + END for t in texts_test)
                        for k in range(1, len(text))])  # fmt: skip
 
-# The LSTM.
-
 clstm.set_seed(0)
 model = Sequential()
 model.add(Embedding(V, EMBEDDING, mask_zero=True, input_shape=(None,)))
@@ -107,7 +105,6 @@ seconds = {"clstm": time.perf_counter() - began}
 
 try:
     from pytorch import text_generation as twin  # in the folder beside this program
-
     began = time.perf_counter()
     curves["PyTorch"] = twin.train(first, [batches(k) for k in range(EPOCHS)], (x_test, y_test),
                                    RATE, steps * EPOCHS, EPSILON, CLIP)  # fmt: skip
@@ -115,14 +112,13 @@ try:
 except ImportError:
     print("PyTorch is not installed: not compared")
 
-print(f"Bits per character of {len(texts_test):,} test verses (uniform: {np.log2(V - 1):.2f})")
-print(f"  6-gram model            {bits_ngram:.3f}")
+print(f"Bits per character of {len(texts_test):,} test verses (uniform: {np.log2(V - 1):.2f})",
+      f"  6-gram model            {bits_ngram:.3f}", sep="\n")  # fmt: skip
 for name, curve in curves.items():
     print(f"  LSTM, {name:<16}  {curve[-1]:.3f}  after {steps * EPOCHS:,} steps in "
           f"{seconds[name]:.0f} s; {curve[-1] / bits_ngram:.1%} of the 6-gram model's")
 
 # What it writes: each row of a stream reads the character that was drawn for it.
-
 character = dict(map(reversed, number.items()))
 samples = {}
 for temperature in (0.4, 0.7, 1.0):
@@ -142,7 +138,6 @@ for (name, curve), style in zip(curves.items(), ("C0o-", "C1s--"), strict=False)
 left.axhline(bits_ngram, color="#666666", linestyle=":", label=f"6-gram model: {bits_ngram:.3f}")
 left.set(xlabel="times that all verses were read", ylabel="bits per character of test verses")
 left.legend(frameon=False)
-left.spines[["top", "right"]].set_visible(False)
 right.set_axis_off()
 right.text(0, 1, "\n\n".join(
     f"Temperature {temperature}\n" + "\n".join(textwrap.fill(text[:170], 76) for text in texts)
