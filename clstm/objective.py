@@ -171,6 +171,13 @@ class Objective:
             logs |= {f"{n}_loss": p.result() for n, p in zip(self.names, self._parts, strict=True)}
         return logs | {name: metric.result() for _, metric, _, name in self._metrics}
 
+    def names_of_logs(self) -> dict[str, str | None]:
+        """The names in `results`, each with "min" or "max", what is better, or None."""
+        known = {"loss": "min"}
+        if len(self.names) > 1:
+            known |= {f"{name}_loss": "min" for name in self.names}
+        return known | {name: metric.better for _, metric, _, name in self._metrics}
+
     def reset(self) -> None:
         """Forget all batches."""
         for measure in self._measures():

@@ -191,7 +191,11 @@ class Trainer:
         self._check(objective, source, validation)
         if class_weight is not None and isinstance(source, ArraySource):
             source.data = self._reader.weigh(source.data, class_weight)
-        call.attach(self, {"epochs": epochs, "steps": source.steps, "verbose": verbose})
+        names = objective.names_of_logs()
+        if validation is not None:
+            names |= {f"val_{name}": better for name, better in names.items()}
+        call.attach(self, {"epochs": epochs, "steps": source.steps, "verbose": verbose,
+                           "metrics": names})  # fmt: skip
         if backup is not None:
             settings = {"shuffle": bool(shuffle), "bptt": windows, "class_weight": class_weight}
             backup.open(Run(self, source, objective, [*others, history], settings))

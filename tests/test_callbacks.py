@@ -56,7 +56,8 @@ def test_order_and_logs_of_fit():
         ("train_end", [*ALL, "val_loss", "val_mae"]),
     ]
     assert seen.model is made
-    assert seen.params == {"epochs": 1, "steps": 2, "verbose": 0}
+    names = {"loss": "min", "mae": "min", "val_loss": "min", "val_mae": "min"}
+    assert seen.params == {"epochs": 1, "steps": 2, "verbose": 0, "metrics": names}
 
 
 def test_order_of_evaluate_and_predict():

@@ -1,8 +1,16 @@
-"""Callbacks: what may happen beside the training; one per file."""
+"""Callbacks: what may happen beside the training."""
 
 from .backup import BackupAndRestore
 from .base import Callback, CallbackList
+from .checkpoint import ModelCheckpoint
 from .history import History
+from .logs import CSVLogger, LambdaCallback, TensorBoard, TerminateOnNaN
+from .monitor import EarlyStopping, Monitor, ReduceLROnPlateau
 from .progress import Progress
+from .rates import LearningRateScheduler
 
-__all__ = ["BackupAndRestore", "Callback", "CallbackList", "History", "Progress"]
+__all__ = [
+    "BackupAndRestore", "CSVLogger", "Callback", "CallbackList", "EarlyStopping", "History",
+    "LambdaCallback", "LearningRateScheduler", "ModelCheckpoint", "Monitor", "Progress",
+    "ReduceLROnPlateau", "TensorBoard", "TerminateOnNaN",
+]  # fmt: skip

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from .._arrays import boolean, positive
 from ..io import checkpoints
-from .base import Callback
+from .base import Callback, path_of, save_frequency
 
 
 class BackupAndRestore(Callback):
@@ -36,14 +35,8 @@ class BackupAndRestore(Callback):
         self, backup_dir: Any, save_freq: str | int = "epoch", delete_checkpoint: bool = True,
         keep: int = 2,
     ):  # fmt: skip
-        if isinstance(save_freq, str) and save_freq != "epoch":
-            raise ValueError(f"save_freq: expected 'epoch' or a number, got {save_freq!r}")
-        try:
-            self.backup_dir = Path(backup_dir)
-        except TypeError as error:
-            raise TypeError(f"backup_dir: expected a path, got {type(backup_dir).__name__}"
-                            ) from error  # fmt: skip
-        self.save_freq = save_freq if save_freq == "epoch" else positive("save_freq", save_freq)
+        self.backup_dir = path_of("backup_dir", backup_dir)
+        self.save_freq = save_frequency(save_freq)
         self.delete_checkpoint = boolean("delete_checkpoint", delete_checkpoint)
         self.keep = positive("keep", keep)
         self._epoch = self._seen = 0

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
+
+from .._arrays import positive
 
 HOOKS = (
     "on_train_begin", "on_train_end", "on_epoch_begin", "on_epoch_end", "on_train_batch_begin",
@@ -15,8 +18,9 @@ HOOKS = (
 class Callback:
     """Base of all callbacks: define the hooks that you need.
 
-    `self.model` is the model and `self.params` a dict with "epochs", "steps" (None if unknown) and
-    "verbose". `logs` holds the loss and the metrics so far. To stop the training, set
+    `self.model` is the model and `self.params` a dict with "epochs", "steps" (None if unknown),
+    "verbose" and, in `fit`, "metrics": the names in the logs of an epoch, each with "min" or "max",
+    what is better, or None. `logs` holds the loss and the metrics so far. To stop the training, set
     `self.model.stop_training = True`. `state_names` are the attributes that are to be remembered
     when a training is interrupted and goes on in another process (`fit(resume=...)`): numbers,
     texts, None, arrays, and lists and dicts of these.
@@ -89,3 +93,28 @@ class CallbackList:
     def wants(self, hook: str) -> bool:
         """Whether a callback defines the hook."""
         return bool(self._hooks[hook])
+
+
+def rate_of(callback: Callback) -> float:
+    """The optimizer's learning rate, which is to be changed; ValueError for a schedule."""
+    rate = callback.model.optimizer.learning_rate
+    if not isinstance(rate, float):
+        raise ValueError(f"{type(callback).__name__}: expected an optimizer whose learning rate is "
+                         f"a number, got {type(rate).__name__}")  # fmt: skip
+    return rate
+
+
+def save_frequency(value: Any) -> Any:
+    """ "epoch", or a number of batches."""
+    if isinstance(value, str):
+        if value != "epoch":
+            raise ValueError(f"save_freq: expected 'epoch' or a number, got {value!r}")
+        return value
+    return positive("save_freq", value)
+
+
+def path_of(name: str, value: Any) -> Path:
+    try:
+        return Path(value)
+    except TypeError as error:
+        raise TypeError(f"{name}: expected a path, got {type(value).__name__}") from error

@@ -41,6 +41,20 @@ def save(model: Any, path: Any) -> None:
     tensor_file.save(path, tensor_file.MODEL, content, tensors)
 
 
+def save_weights(model: Any, path: Any) -> None:
+    """Write the weights alone, in their order."""
+    if not model.built:
+        raise ValueError("model: expected a built one; fit it or call build(input_shape) first")
+    tensors = {f"{k:06d}": weight for k, weight in enumerate(model.weights)}
+    tensor_file.save(path, tensor_file.WEIGHTS, {}, tensors)
+
+
+def load_weights(model: Any, path: Any) -> None:
+    """Set the weights that `save_weights` wrote; ValueError, with nothing set, if they differ."""
+    _, tensors = tensor_file.load(Path(path), tensor_file.WEIGHTS)
+    model.set_weights([tensors[name] for name in sorted(tensors)])
+
+
 def load_model(path: Any) -> Any:
     """The model that `model.save(path)` wrote, compiled if it was, to predict with or train on.
 

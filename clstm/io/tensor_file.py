@@ -18,7 +18,9 @@ import numpy as np
 
 FORMAT = 1
 TEMPORARY = ".clstm-*.tmp"  # what is not yet whole
-MODEL, CHECKPOINT = "clstm", "clstm-checkpoint"  # kinds
+MODEL, WEIGHTS, CHECKPOINT = "clstm", "clstm-weights", "clstm-checkpoint"  # kinds
+_NAMES = {MODEL: "a clstm model file", WEIGHTS: "a file of weights",
+          CHECKPOINT: "a clstm checkpoint"}  # fmt: skip
 Array = np.ndarray
 
 
@@ -40,7 +42,7 @@ def load(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Array]]:
     """
     from safetensors import SafetensorError, safe_open
 
-    expected = "a clstm model file" if kind == MODEL else "a clstm checkpoint"
+    expected = _NAMES[kind]
     if not path.exists():
         raise FileNotFoundError(f"path: expected {expected}, got none at {path}")
     if not path.is_file():

@@ -27,6 +27,8 @@ class AUC(Metric):
         ValueError: an argument is none of these.
     """
 
+    better = "max"
+
     def __init__(
         self, num_thresholds: int = 200, curve: str = "ROC", *, name: str | None = None
     ) -> None:

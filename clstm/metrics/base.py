@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,6 +26,7 @@ class Metric(Configurable):
     """
 
     kind = "metric"
+    better: ClassVar[str | None] = None  # "min" or "max", where it is known
 
     def __init__(self, name: str | None = None) -> None:
         self.name = snake_case(type(self).__name__) if name is None else name

@@ -17,6 +17,8 @@ class CRFAccuracy(Mean):
     such as masked ones, are not part of the path.
     """
 
+    better = "max"
+
     def update_state(  # type: ignore[override]
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> None:

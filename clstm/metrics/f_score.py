@@ -30,6 +30,8 @@ class FBetaScore(Metric):
         ValueError: an argument is none of these; y_true is outside [0, 1].
     """
 
+    better = "max"
+
     _sums: Array | None  # (3, C): true positives, predicted positives, positives
 
     def __init__(

@@ -17,6 +17,8 @@ from .base import Array, MeanOfValues, labels
 class MeanAbsolutePercentageError(MeanOfValues):
     """Mean of 100 |y_pred - y_true| / |y_true|, where |y_true| < 1e-7 counts as 1e-7."""
 
+    better = "min"
+
     def _values(self, t: Array, p: Array) -> Array:
         t = labels(t, p.shape)
         return 100 * np.abs(p - t) / np.maximum(np.abs(t), EPSILON)
@@ -28,6 +30,8 @@ class SymmetricMeanAbsolutePercentageError(MeanOfValues):
 
     The form of the M4 competition (Makridakis et al. 2020).
     """
+
+    better = "min"
 
     def _values(self, t: Array, p: Array) -> Array:
         t = labels(t, p.shape)
@@ -48,6 +52,8 @@ class MeanAbsoluteScaledError(MeanOfValues):
     Raises:
         ValueError: scale <= 0; not one for each output; y_true has NaN.
     """
+
+    better = "min"
 
     def __init__(self, scale: float | Sequence[float], name: str | None = None) -> None:
         self.scale = one_or_more("scale", scale, above=0)

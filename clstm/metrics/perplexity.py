@@ -26,6 +26,8 @@ class Perplexity(Mean):
         ValueError: y_true is no class of y_pred.
     """
 
+    better = "min"
+
     def __init__(
         self, from_logits: bool = False, ignore_class: int | None = None, name: str | None = None
     ) -> None:

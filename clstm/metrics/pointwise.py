@@ -17,6 +17,8 @@ class BinaryAccuracy(MeanOfValues):
         threshold: float. Default 0.5.
     """
 
+    better = "max"
+
     def __init__(self, name: str | None = None, *, threshold: float = 0.5) -> None:
         super().__init__(name)
         self.threshold = number("threshold", threshold)
@@ -28,6 +30,8 @@ class BinaryAccuracy(MeanOfValues):
 @register("metric")
 class CategoricalAccuracy(MeanOfValues):
     """Share of elements whose largest y_pred is where the largest y_true is."""
+
+    better = "max"
 
     def _values(self, t: Array, p: Array) -> Array:
         if t.shape != p.shape:
@@ -42,6 +46,8 @@ class SparseCategoricalAccuracy(MeanOfValues):
     y_true is (B,) or (B, T), or has a last dimension of 1 more.
     """
 
+    better = "max"
+
     def _values(self, t: Array, p: Array) -> Array:
         return p.argmax(axis=-1) == align("y_true", t, p.shape[:-1])
 
@@ -49,6 +55,8 @@ class SparseCategoricalAccuracy(MeanOfValues):
 @register("metric", "mse", "MSE")
 class MeanSquaredError(MeanOfValues):
     """Mean of (y_pred - y_true)^2."""
+
+    better = "min"
 
     def _values(self, t: Array, p: Array) -> Array:
         error = p - align("y_true", t, p.shape)
@@ -58,6 +66,8 @@ class MeanSquaredError(MeanOfValues):
 @register("metric", "mae", "MAE")
 class MeanAbsoluteError(MeanOfValues):
     """Mean of |y_pred - y_true|."""
+
+    better = "min"
 
     def _values(self, t: Array, p: Array) -> Array:
         return np.abs(p - align("y_true", t, p.shape))

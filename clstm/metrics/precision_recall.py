@@ -12,6 +12,8 @@ from .base import Metric
 class _PositivesShare(Metric):
     """Weight of the true positives over that of all predicted positives or all positive labels."""
 
+    better = "max"
+
     _of_predicted: bool
 
     def __init__(self, thresholds: float | None = None, *, name: str | None = None) -> None:

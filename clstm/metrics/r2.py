@@ -31,6 +31,8 @@ class R2Score(Metric):
         ValueError: an argument is none of these; y_true has NaN.
     """
 
+    better = "max"
+
     _origin: Array | None  # (F,), a label: sums about it lose few digits
     _sums: Array | None  # (4, F): of w, w t, w t^2, where t is counted from there, w (t - p)^2
 

@@ -23,6 +23,8 @@ class TopKCategoricalAccuracy(MeanOfValues):
         ValueError: k < 1; y_true is outside [0, 1].
     """
 
+    better = "max"
+
     def __init__(self, k: int = 5, name: str | None = None) -> None:
         super().__init__(name)
         self.k = positive("k", k)
@@ -45,6 +47,8 @@ class SparseTopKCategoricalAccuracy(MeanOfValues):
     Raises:
         ValueError: k < 1; y_true is no class of y_pred.
     """
+
+    better = "max"
 
     def __init__(
         self, k: int = 5, name: str | None = None, *, from_sorted_ids: bool = False

@@ -178,3 +178,20 @@ class Model(Trainer):
         from ..io.model_file import save
 
         save(self, path)
+
+    def save_weights(self, path: Any) -> None:
+        """Write the weights to a file, as `save` does; ValueError if the model is not built."""
+        from ..io.model_file import save_weights
+
+        save_weights(self, path)
+
+    def load_weights(self, path: Any) -> None:
+        """Set the weights that `save_weights` of a model of the same layers wrote.
+
+        Raises:
+            FileNotFoundError: there is none. ValueError: it is another file, damaged, or its
+                weights have other shapes; nothing is set.
+        """
+        from ..io.model_file import load_weights
+
+        load_weights(self, path)
