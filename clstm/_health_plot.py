@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import health
+from ._figure import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,16 +18,8 @@ VERDICTS = {"healthy": "#1e8449", "vanishes": "#c0392b", "explodes": "#c0392b"}
 
 def draw(report: health.GradientHealth, path: Any) -> Figure:
     """A line of three panels for each run of an LSTM, of one for each of an RNN."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "plot needs matplotlib, clstm's extra `plot`: pip install 'clstm-cpu[plot]'"
-        ) from error
     lines = len(report.layers)
-    figure = Figure(figsize=(12, 0.6 + 2.9 * lines), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(12, 0.6 + 2.9 * lines)
     figure.suptitle(f"Gradients of the loss ({report.loss:.4g}) through the recurrent layers")
     panels = figure.subplots(lines, 3, squeeze=False, gridspec_kw={"width_ratios": (1.4, 1, 1)})
     for layer, (left, middle, right) in zip(report.layers, panels, strict=True):

@@ -156,6 +156,23 @@ class Model(Trainer):
 
         print_fn(table(self))
 
+    def plot(self, path: Any = None) -> Any:
+        """Draw the layers: their outputs' shapes, numbers of weights, and what reads what.
+
+        path: where to save it too, as .png, .svg or .pdf; None saves nothing.
+
+        Returns:
+            a matplotlib Figure.
+
+        Raises:
+            ValueError: the model is not built. ImportError: matplotlib, the extra `plot`, is not
+                installed.
+        """
+        from .._model_plot import draw
+
+        self._require_built()
+        return draw(self, path)
+
     # --- to and from a file --------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
