@@ -69,7 +69,8 @@ class EarlyStopping(Monitor):
         patience: so many epochs without getting better stop it. Default 0: the first.
         verbose: 1 prints a line when it stops, and one when weights are restored.
         baseline: the value to be beaten too before an epoch counts as better. Default None.
-        restore_best_weights: at the end of the training, set the weights of the best epoch.
+        restore_best_weights: at the end of the training, also when an error or Ctrl-C ends it, set
+            the weights of the best epoch.
         start_from_epoch: epochs before it are not looked at. Default 0.
 
     `stopped_epoch`, `best_epoch` (from 0), `best` and `best_weights` can be read afterwards.
