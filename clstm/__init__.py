@@ -39,7 +39,9 @@ from .layers import (
     LSTM,
     MLSTM,
     Activation,
+    ActivityRegularization,
     Add,
+    AlphaDropout,
     Attention,
     AttentionPooling,
     Bidirectional,
@@ -48,6 +50,8 @@ from .layers import (
     Dropout,
     Embedding,
     Flatten,
+    GaussianDropout,
+    GaussianNoise,
     GlobalAveragePooling1D,
     GlobalMaxPooling1D,
     Input,
@@ -58,6 +62,7 @@ from .layers import (
     PositionalEncoding,
     PositionEmbedding,
     Reshape,
+    SpatialDropout1D,
     TimeDistributed,
     TransformerBlock,
 )
@@ -65,12 +70,12 @@ from .models import Model, Sequential
 from .random import set_seed
 
 __all__ = [
-    "LSTM", "MLSTM", "Activation", "Add", "Attention", "AttentionPooling", "Bidirectional",
-    "Concatenate", "Dense", "Dropout", "Embedding", "Flatten", "GlobalAveragePooling1D",
-    "GlobalMaxPooling1D", "Input", "Layer", "LayerNormalization", "Masking", "Model",
-    "MultiHeadAttention", "PositionEmbedding", "PositionalEncoding", "Reshape", "Sequential",
-    "TimeDistributed", "TransformerBlock", "activations", "callbacks", "config", "constraints",
-    "datasets", "decoding", "functional", "gradient_health", "initializers", "layers",
-    "load_model", "losses", "metrics", "optimizers", "random", "register", "regularizers",
-    "schedules", "set_seed",
+    "LSTM", "MLSTM", "Activation", "ActivityRegularization", "Add", "AlphaDropout", "Attention",
+    "AttentionPooling", "Bidirectional", "Concatenate", "Dense", "Dropout", "Embedding", "Flatten",
+    "GaussianDropout", "GaussianNoise", "GlobalAveragePooling1D", "GlobalMaxPooling1D", "Input",
+    "Layer", "LayerNormalization", "Masking", "Model", "MultiHeadAttention", "PositionEmbedding",
+    "PositionalEncoding", "Reshape", "Sequential", "SpatialDropout1D", "TimeDistributed",
+    "TransformerBlock", "activations", "callbacks", "config", "constraints", "datasets", "decoding",
+    "functional", "gradient_health", "initializers", "layers", "load_model", "losses", "metrics",
+    "optimizers", "random", "register", "regularizers", "schedules", "set_seed",
 ]  # fmt: skip

@@ -67,7 +67,7 @@ def _elu(x: Array, alpha: float = 1.0) -> Array:
 
 
 # Self-normalizing neural networks, Klambauer et al. 2017
-_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
 def _gelu_slope(x: Array) -> Array:
@@ -91,8 +91,8 @@ _ELEMENTWISE: dict[str, tuple[Callable[[Array], Array], Callable[[Array, Array],
     "relu": (lambda x: np.maximum(x, 0), lambda x, y: (x > 0).astype(x.dtype)),
     "relu6": (lambda x: np.clip(x, 0, 6), lambda x, y: ((x > 0) & (x < 6)).astype(x.dtype)),
     "selu": (
-        lambda x: _SELU_SCALE * _elu(x, _SELU_ALPHA),
-        lambda x, y: np.where(x > 0, _SELU_SCALE, y + _SELU_SCALE * _SELU_ALPHA),
+        lambda x: SELU_SCALE * _elu(x, SELU_ALPHA),
+        lambda x, y: np.where(x > 0, SELU_SCALE, y + SELU_SCALE * SELU_ALPHA),
     ),
     "softplus": (softplus, lambda x, y: sigmoid(x)),
     "softsign": (lambda x: x / (1 + np.abs(x)), lambda x, y: (1 - np.abs(y)) ** 2),

@@ -27,22 +27,23 @@ from .graph import Node
 from .layers import (
     LSTM,
     Activation,
+    ActivityRegularization,
     Add,
     Concatenate,
     Dense,
-    Dropout,
     Embedding,
     LayerNormalization,
     Masking,
     TimeDistributed,
+    TrainingNoise,
 )
 from .layers.base import Layer
 from .layers.input import InputLayer
 from .loop import Window, train_step
 from .objective import Objective
 
-_STEPWISE = (LSTM, Activation, Add, Concatenate, Dense, Dropout, Embedding, LayerNormalization,
-             Masking, TimeDistributed)  # fmt: skip
+_STEPWISE = (LSTM, Activation, ActivityRegularization, Add, Concatenate, Dense, Embedding,
+             LayerNormalization, Masking, TimeDistributed, TrainingNoise)  # fmt: skip
 
 
 def read(value: Any) -> tuple[int, int]:

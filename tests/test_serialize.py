@@ -38,6 +38,8 @@ OBJECTS = [
     ("regularizer", regularizers.L1(0.1)),
     ("regularizer", regularizers.L2(0.2)),
     ("regularizer", regularizers.L1L2(0.1, 0.2)),
+    ("regularizer", regularizers.OrthogonalRegularizer(0.1, "columns")),
+    ("regularizer", regularizers.TemporalL2(0.3)),
     ("constraint", constraints.MaxNorm(3, (0, 1))),
     ("constraint", constraints.NonNeg()),
     ("constraint", constraints.UnitNorm(1)),

@@ -1,12 +1,20 @@
 """Layers, one per file, each with its forward and its backward run together."""
 
 from .activation import Activation
+from .activity_regularization import ActivityRegularization
 from .attention import Attention
 from .base import Layer
 from .bidirectional import Bidirectional
 from .crf import CRF
 from .dense import Dense
-from .dropout import Dropout
+from .dropout import (
+    AlphaDropout,
+    Dropout,
+    GaussianDropout,
+    GaussianNoise,
+    SpatialDropout1D,
+    TrainingNoise,
+)
 from .embedding import Embedding
 from .input import Input, InputLayer
 from .lstm import LSTM
@@ -23,9 +31,10 @@ from .time_distributed import TimeDistributed
 from .transformer_block import TransformerBlock
 
 __all__ = [
-    "CRF", "LSTM", "MLSTM", "Activation", "Add", "Attention", "AttentionPooling", "Bidirectional",
-    "Concatenate", "Dense", "Dropout", "Embedding", "Flatten", "GlobalAveragePooling1D",
+    "CRF", "LSTM", "MLSTM", "Activation", "ActivityRegularization", "Add", "AlphaDropout",
+    "Attention", "AttentionPooling", "Bidirectional", "Concatenate", "Dense", "Dropout",
+    "Embedding", "Flatten", "GaussianDropout", "GaussianNoise", "GlobalAveragePooling1D",
     "GlobalMaxPooling1D", "Input", "InputLayer", "Layer", "LayerNormalization", "Masking",
-    "MultiHeadAttention", "PositionEmbedding", "PositionalEncoding", "Reshape", "TiedDense",
-    "TimeDistributed", "TransformerBlock",
+    "MultiHeadAttention", "PositionEmbedding", "PositionalEncoding", "Reshape", "SpatialDropout1D",
+    "TiedDense", "TimeDistributed", "TrainingNoise", "TransformerBlock",
 ]  # fmt: skip

@@ -168,6 +168,10 @@ class Layer(Configurable):
         else:
             value = get("initializer", initializer)(shape, dtype, random.generator())
             check_shape(f"initializer of {self.name}'s {name}", value, shape)
+        if regularizer is not None:
+            regularizer(value)  # one that does not fit raises now, not in training
+        if constraint is not None:
+            check_shape(f"constraint of {self.name}'s {name}", constraint(value), shape)
         self.params[name] = np.require(value, dtype, ["C", "W"])
         self.grads[name] = np.zeros(shape, dtype)
         if regularizer is not None:

@@ -12,16 +12,17 @@ from ..graph import Node, Symbol
 from ..layers import (
     LSTM,
     Activation,
+    ActivityRegularization,
     Add,
     Attention,
     Concatenate,
     Dense,
-    Dropout,
     Embedding,
     LayerNormalization,
     MultiHeadAttention,
     TiedDense,
     TimeDistributed,
+    TrainingNoise,
     _single,
 )
 from .executor import Executor
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 Array = np.ndarray
 State = tuple[Array, ...]
 
-_STEPWISE = (Dense, Activation, Dropout, Embedding, LayerNormalization, TiedDense,
-             TimeDistributed)  # fmt: skip
+_STEPWISE = (Dense, Activation, ActivityRegularization, Embedding, LayerNormalization, TiedDense,
+             TimeDistributed, TrainingNoise)  # fmt: skip
 
 
 class _Part(NamedTuple):

@@ -5,16 +5,21 @@ import clstm
 from clstm import (
     LSTM,
     Activation,
+    ActivityRegularization,
     Add,
+    AlphaDropout,
     Concatenate,
     Dense,
     Dropout,
     Embedding,
     Flatten,
+    GaussianDropout,
+    GaussianNoise,
     Input,
     LayerNormalization,
     Masking,
     Reshape,
+    SpatialDropout1D,
     TimeDistributed,
     activations,
 )
@@ -62,10 +67,31 @@ def test_layer_normalization(differences, rng, options):
     differences(LayerNormalization(**options, **D), rng.normal(size=(3, 4, 5)))
 
 
-@pytest.mark.parametrize("noise", [None, (None, 1, None)])
-def test_dropout(differences, rng, noise):
-    differences(Dropout(0.4, noise, **D), rng.normal(size=(3, 4, 5)), training=True,
-                before=lambda: clstm.set_seed(5))  # fmt: skip
+NOISES = {
+    "Dropout": lambda: Dropout(0.4, **D),
+    "of rows": lambda: Dropout(0.4, (None, 1, None), **D),
+    "spatial": lambda: SpatialDropout1D(0.4, **D),
+    "alpha": lambda: AlphaDropout(0.4, **D),
+    "alpha of rows": lambda: AlphaDropout(0.4, [None, 1, None], **D),
+    "Gaussian": lambda: GaussianDropout(0.4, **D),
+    "added": lambda: GaussianNoise(0.4, **D),
+}
+
+
+@pytest.mark.parametrize("name", NOISES)
+def test_dropout(differences, rng, name):
+    x, layer = rng.normal(size=(3, 4, 5)), NOISES[name]()
+    y, = differences(layer, x, training=True, before=lambda: clstm.set_seed(5))
+    assert not np.isclose(y, x).all()
+    np.testing.assert_array_equal(layer(x), x)
+    again = type(layer).from_config(layer.get_config())
+    clstm.set_seed(5)
+    np.testing.assert_array_equal(again(x, training=True), y)
+    layer = NOISES[name]()
+    setattr(layer, "stddev" if name == "added" else "rate", 0.0)
+    state = clstm.random.get_state()
+    np.testing.assert_array_equal(layer(x, training=True), x)
+    assert clstm.random.get_state() == state  # nothing was drawn
 
 
 def test_dropout_statistics():
@@ -79,9 +105,25 @@ def test_dropout_statistics():
     assert (shared == shared[:, :1]).all() and 0 < (shared == 0).mean() < 1
 
 
+def test_noise_statistics(rng):
+    ones, x = np.ones((200, 300), "f4"), rng.normal(size=(200, 300)).astype("f4")
+    noise = GaussianNoise(0.5)(ones, training=True)
+    assert noise.dtype == np.float32
+    assert abs(noise.mean() - 1) < 0.01 and abs(noise.std() - 0.5) < 0.01
+    noise = GaussianDropout(0.2)(3 * ones, training=True)
+    assert noise.dtype == np.float32
+    assert abs(noise.mean() - 3) < 0.02 and abs(noise.std() - 3 * 0.5) < 0.02
+    kept = AlphaDropout(0.3)(x, training=True)
+    assert kept.dtype == np.float32
+    assert abs(kept.mean()) < 0.02 and abs(kept.std() - 1) < 0.02
+    spatial = SpatialDropout1D(0.5)(np.ones((50, 7, 40)), training=True)
+    assert (spatial == spatial[:, :1]).all() and abs((spatial[:, 0] == 0).mean() - 0.5) < 0.05
+
+
 @pytest.mark.parametrize(
     ("layer", "shape", "wanted"),
     [
+        (lambda: ActivityRegularization(0.1, 0.2, **D), (3, 4, 3), (3, 4, 3)),
         (lambda: Reshape((2, 6), **D), (3, 4, 3), (3, 2, 6)),
         (lambda: Reshape((-1, 2), **D), (3, 4, 3), (3, 6, 2)),
         (lambda: Flatten(**D), (3, 4, 3), (3, 12)),
@@ -163,6 +205,14 @@ def test_masking(rng):
         (lambda: Dropout("0.5"), TypeError, "rate: .*number.*str"),
         (lambda: Dropout(0.5, noise_shape=(1,))(np.zeros((2, 2)), training=True), ValueError,
          "noise_shape of .*2 dimensions"),
+        (lambda: Dropout(0.5, noise_shape=(None, 3))(np.zeros((2, 2)), training=True), ValueError,
+         "noise_shape of .*sizes of 1 or of the inputs"),
+        (lambda: Dropout(0.5, noise_shape=3), TypeError, "noise_shape: expected a tuple, got int"),
+        (lambda: SpatialDropout1D(1.0), ValueError, "rate: .*1"),
+        (lambda: SpatialDropout1D(0.5)(np.zeros((2, 3))), ValueError, "3 dimensions"),
+        (lambda: AlphaDropout(-0.1), ValueError, "rate: .*-0.1"),
+        (lambda: GaussianDropout("a"), TypeError, "rate: .*number.*str"),
+        (lambda: GaussianNoise(-1), ValueError, "stddev: .*-1"),
         (lambda: Embedding(0, 2), ValueError, "input_dim: "),
         (lambda: Embedding(2, 0), ValueError, "output_dim: "),
         (lambda: Reshape((0, 2)), ValueError, "target_shape: "),
