@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import random
-from ._interrupts import Deferred
+from ._interrupts import Whole
 from .callbacks import CallbackList
 from .data.batches import Batch, Source
 from .objective import Objective
@@ -56,7 +56,7 @@ def train_step(model: Any, batch: Batch, objective: Objective, window: Window = 
     executor.backward(tapes, gradients)
     executor.add_penalty_gradients(share)
     n = parameters.trained
-    with Deferred():
+    with Whole():
         optimizer.apply(parameters.grads[:n], parameters.values[:n], parameters.trained_segments)
         executor.constrain()
 
@@ -90,13 +90,14 @@ def train_epoch(
     if not done:
         objective.reset()
     begins, ends = call.wants("on_train_batch_begin"), call.wants("on_train_batch_end")
+    reads = call.reads_batch_logs
     steps = done
     for batch in source.epoch(random.next_key if shuffle else None, done):
         if begins:
             call("on_train_batch_begin", steps, {})
         step(model, batch, objective)
         if ends:
-            call("on_train_batch_end", steps, objective.results())
+            call("on_train_batch_end", steps, objective.results() if reads else {})
         steps += 1
         if model.stop_training:
             break

@@ -12,6 +12,7 @@ from . import bptt as truncated
 from . import loop
 from ._arguments import callback_list, check_repeats, due, split_backup, verbosity
 from ._arrays import fraction, positive, whole
+from ._interrupts import Guard
 from ._serialize import get
 from .callbacks import CallbackList, History, Progress
 from .data.batches import ArraySource, Source
@@ -159,7 +160,9 @@ class Trainer:
         windows = None if bptt is None else truncated.read(bptt)
         is_due = due(validation_freq)
         history = History()
-        shown = [Progress(verbose)] if verbose else []
+        shown = []
+        if verbose:
+            shown.append(Progress(verbose, lambda: self._current_objective().results()))
         others, backup = split_backup(callback_list(callbacks), resume)
         last = [] if backup is None else [backup]  # when all others have seen the end of a step
         call = CallbackList([*others, *shown, history, *last])
@@ -211,7 +214,8 @@ class Trainer:
                     break
                 begun = CallbackList([*shown, *last]) if done else call
                 begun("on_epoch_begin", epoch, {})
-                steps = loop.train_epoch(self, source, objective, shuffle, call, step, done)
+                with Guard():
+                    steps = loop.train_epoch(self, source, objective, shuffle, call, step, done)
                 done = 0
                 if source.ran_out:
                     warnings.warn(
@@ -328,7 +332,8 @@ class Trainer:
         objective = self._current_objective()
         objective.check(batch.y, self._reader.output_shapes, self._executor.masked)
         objective.reset()
-        run(self, batch, objective)
+        with Guard():
+            run(self, batch, objective)
         logs = objective.results()
         return logs if return_dict else _as_list(logs)
 

@@ -31,6 +31,8 @@ class BackupAndRestore(Callback):
         OSError: from `fit`, a checkpoint cannot be written; those before are whole.
     """
 
+    reads_batch_logs = False
+
     def __init__(
         self, backup_dir: Any, save_freq: str | int = "epoch", delete_checkpoint: bool = True,
         keep: int = 2,

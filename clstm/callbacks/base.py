@@ -27,6 +27,7 @@ class Callback:
     """
 
     state_names: ClassVar[tuple[str, ...]] = ()
+    reads_batch_logs = True  # whether its on_train_batch_end reads logs, which then are computed
     model: Any = None
     params: dict[str, Any]
 
@@ -79,6 +80,12 @@ class CallbackList:
             ]
             for hook in HOOKS
         }
+
+    @property
+    def reads_batch_logs(self) -> bool:
+        """Whether a callback reads the logs of a batch of training."""
+        hooks = self._hooks["on_train_batch_end"]
+        return any(getattr(hook, "__self__", Callback).reads_batch_logs for hook in hooks)
 
     def attach(self, model: Any, params: dict[str, Any]) -> None:
         """Tell every callback which model it belongs to, and how it runs."""

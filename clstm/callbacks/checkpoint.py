@@ -40,6 +40,7 @@ class ModelCheckpoint(Monitor):
         self.save_freq = save_frequency(save_freq)
         if initial_value_threshold is not None:
             self.best = number("initial_value_threshold", initial_value_threshold)
+        self.reads_batch_logs = self.save_freq != "epoch"
         self._epoch = self.seen = 0
 
     def set_params(self, params: dict[str, Any]) -> None:

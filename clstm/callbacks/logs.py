@@ -81,6 +81,7 @@ class TensorBoard(Callback):
         if update_freq != "epoch":
             positive("update_freq", update_freq)
         self.update_freq = update_freq
+        self.reads_batch_logs = update_freq != "epoch"
         self.seen = 0
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,11 @@ class Progress(Callback):
     An evaluation by itself gives one line.
     """
 
-    def __init__(self, verbose: int):
+    reads_batch_logs = False  # but when the bar is drawn: `results` gives them
+
+    def __init__(self, verbose: int, results: Callable[[], dict[str, Any]] = dict):
         self.verbose = verbose
+        self._results = results
         self._bar: Any = None
         self._began = 0.0
         self._trains = False
@@ -45,7 +49,7 @@ class Progress(Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         if self._bar is not None and self._bar.update():  # true when the bar was drawn anew
-            self._bar.set_postfix_str(_text(logs), refresh=False)
+            self._bar.set_postfix_str(_text(self._results()), refresh=False)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if self._bar is not None:
