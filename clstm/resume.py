@@ -20,6 +20,7 @@ from .objective import Objective
 
 Array = np.ndarray
 Tensors = dict[str, Array]
+_NAMING = ("name", "embedding")  # what names a layer in a configuration
 
 
 class Run(NamedTuple):
@@ -27,6 +28,7 @@ class Run(NamedTuple):
 
     model: Any
     source: Source
+    validation: Source | None
     objective: Objective
     callbacks: Sequence[Callback]
     settings: dict[str, Any]  # arguments of fit that change what a step does
@@ -54,6 +56,7 @@ class Run(NamedTuple):
             "carried": _carried(model),
             "random": random.get_state(),
             "source": self.source.position,
+            "validation": None if self.validation is None else self.validation.position,
             "objective": self.objective.get_state(),
             "callbacks": [[type(c).__name__, c.get_state()] for c in self.callbacks],
         }
@@ -77,6 +80,9 @@ class Run(NamedTuple):
         """Set a state that `check` found to be of this training; its epoch, done and logs."""
         state = _unpack(packed, tensors)
         model, optimizer = self.model, self.model.optimizer
+        self.source.go_to(state["source"])  # raises where there are too few batches
+        if self.validation is not None:
+            self.validation.go_to(state["validation"])
         for weight, saved in zip(model.weights, state["weights"], strict=True):
             weight[...] = saved
         optimizer.slots = {name: slot.copy() for name, slot in state["slots"].items()}
@@ -85,7 +91,6 @@ class Run(NamedTuple):
             optimizer.learning_rate = state["learning_rate"]
         for layer, carried in zip(model._executor.stateful(), state["carried"], strict=True):
             layer.state = carried and tuple(a.copy() for a in carried)
-        self.source.go_to(state["source"])
         self.objective.set_state(state["objective"])
         for callback, (_, remembered) in zip(self.callbacks, state["callbacks"], strict=True):
             callback.set_state(remembered)
@@ -99,6 +104,7 @@ def _signature(run: Run) -> dict[str, Any]:
     model, optimizer, source = run.model, run.model.optimizer, run.source
     parts = [part for layer in model._layers for part in layer.walk()]
     names = {part.name: f"#{k}" for k, part in enumerate(parts)} | {model.name: "#"}
+    rows = None if run.validation is None else run.validation.rows
     optimizer_config = _serialize.to_config(optimizer)
     if _rate(optimizer) is not None:
         del optimizer_config["config"]["learning_rate"]  # callbacks may have changed it
@@ -106,28 +112,34 @@ def _signature(run: Run) -> dict[str, Any]:
         "model": _renamed(model.get_config(), names),
         "weights": [[str(w.dtype), *w.shape] for w in model.weights],
         "trainable": model._parameters.trained,
-        "loss": {k: _described(v) for k, v in model._compiled.items()},
+        "loss": {k: _renamed(_described(v), names, True) for k, v in model._compiled.items()},
         "optimizer": optimizer_config,
         "data": {"rows": source.rows, "batch_size": getattr(source, "batch_size", None),
-                 "steps": source.steps},
+                 "steps": source.steps, "validation": run.validation is not None,
+                 "validation_rows": rows},
         "fit": run.settings,
         "callbacks": [type(c).__name__ for c in run.callbacks],
     }  # fmt: skip
 
 
-def _renamed(config: Any, names: dict[str, str]) -> Any:
-    """The configuration with the layers' names, which count up in a process, replaced."""
+def _renamed(config: Any, names: dict[str, str], keys: bool = False) -> Any:
+    """The configuration with the layers' names, which count up in a process, replaced.
+
+    They stand under `_NAMING`, in lists, and, with `keys`, as the keys of dicts.
+    """
     if isinstance(config, dict):
-        return {k: _renamed(v, names) for k, v in config.items()}
+        return {names.get(k, k) if keys else k:
+                names.get(v, v) if k in _NAMING and isinstance(v, str) else _renamed(v, names, keys)
+                for k, v in config.items()}  # fmt: skip
     if isinstance(config, (list, tuple)):
-        return [_renamed(v, names) for v in config]
-    return names.get(config, config) if isinstance(config, str) else config
+        return [names.get(v, v) if isinstance(v, str) else _renamed(v, names, keys) for v in config]
+    return config
 
 
 def _described(setting: Any) -> Any:
     try:
         return _serialize.encode(setting, "")
-    except TypeError:  # of a class that is not registered: nothing has to be made of it again
+    except (TypeError, ValueError):  # of a class that is not registered: none is made from it
         return type(setting).__name__
 
 

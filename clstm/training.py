@@ -200,8 +200,9 @@ class Trainer:
         call.attach(self, {"epochs": epochs, "steps": source.steps, "verbose": verbose,
                            "metrics": names})  # fmt: skip
         if backup is not None:
-            settings = {"shuffle": bool(shuffle), "bptt": windows, "class_weight": class_weight}
-            backup.open(Run(self, source, objective, [*others, history], settings))
+            weights = class_weight and {str(k): float(v) for k, v in class_weight.items()}
+            settings = {"shuffle": bool(shuffle), "bptt": windows, "class_weight": weights}
+            backup.open(Run(self, source, validation, objective, [*others, history], settings))
         self.stop_training = False
         self.history = history
         done, logs = 0, {}

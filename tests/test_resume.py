@@ -12,7 +12,7 @@ import pytest
 
 import clstm
 from clstm import LSTM, Bidirectional, Dense, Dropout, Input, Model, Sequential
-from clstm.callbacks import BackupAndRestore, Callback
+from clstm.callbacks import BackupAndRestore, Callback, ModelCheckpoint
 from clstm.io import checkpoints, tensor_file
 from clstm.optimizers import SGD, Adam
 from clstm.schedules import CosineDecay
@@ -206,6 +206,70 @@ def test_the_last_ones_are_kept_and_nothing_else_is_touched(tmp_path):
         "checkpoint-00000001-0000000003.safetensors", "checkpoint-00000001-0000000005.safetensors",
         "checkpoint-00000002-0000000000.safetensors", "notes.txt",
     ]  # fmt: skip
+
+
+def test_files_of_a_training_that_goes_on_within_an_epoch(tmp_path):
+    def run(name, at=0):
+        path = tmp_path / f"{name}-{{epoch}}"
+        callbacks = [Interrupt(at), ModelCheckpoint(path, save_weights_only=True),
+                     BackupAndRestore(tmp_path / name, 1, delete_checkpoint=False)]  # fmt: skip
+        clstm.set_seed(5)
+        classifier().fit(X, Y, batch_size=10, epochs=3, verbose=0, callbacks=callbacks)
+
+    run("whole")
+    with pytest.raises(Interrupted):
+        run("parts", 10)
+    run("parts")
+    for epoch in (1, 2, 3):
+        expected = (tmp_path / f"whole-{epoch}").read_bytes()
+        assert (tmp_path / f"parts-{epoch}").read_bytes() == expected
+
+
+def test_an_iterator_to_validate_with(tmp_path):
+    def stream():
+        rng = np.random.default_rng(1)
+        while True:
+            rows = rng.integers(40, size=8)
+            yield X[rows], Y[rows]
+
+    def run(folder, epochs):
+        return train(classifier, folder, x=X, y=Y, validation_data=stream(), validation_steps=2,
+                     epochs=epochs)  # fmt: skip
+
+    expected = run(tmp_path / "whole", 4)
+    run(tmp_path / "parts", 2)
+    assert_same(run(tmp_path / "parts", 4), expected)
+
+
+def test_class_weights_of_numpy_and_metrics_that_are_not_registered(tmp_path):
+    class Odd(clstm.metrics.Mean):
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            super().update_state(np.abs(y_pred).mean())
+
+    def run(epochs):
+        model = classifier()
+        model.compile("adam", "bce", metrics=[Odd("odd")])
+        return model.fit(X, Y, epochs=epochs, verbose=0, resume=tmp_path, class_weight={
+            np.int64(0): np.float32(1), np.int64(1): np.float32(2)}).history  # fmt: skip
+
+    assert run(2)["odd"] == run(3)["odd"][:2]
+
+
+def test_names_that_count_up_make_no_other_model(tmp_path):
+    for name in ("lstm", "lstm_9"):
+        model = Sequential([LSTM(4, input_shape=(6, 3), name=name), Dense(1)])
+        model.compile("sgd", "mse")
+        assert len(model.fit(X, Y, epochs=2, verbose=0, resume=tmp_path).epoch) == 2
+
+
+def test_a_new_checkpoint_is_kept_beside_a_damaged_later_one(tmp_path):
+    train(classifier, tmp_path, x=X, y=Y, epochs=3)
+    damage(sorted(tmp_path.glob(checkpoints.PATTERN))[-1])
+    backup = BackupAndRestore(tmp_path, 1, delete_checkpoint=False, keep=1)
+    with pytest.warns(UserWarning, match="damaged"), pytest.raises(Interrupted):
+        classifier().fit(X, Y, epochs=4, verbose=0, callbacks=[Interrupt(2), backup])
+    with pytest.raises(Interrupted):  # what is left is whole
+        classifier().fit(X, Y, epochs=4, verbose=0, callbacks=[Interrupt(1), backup])
 
 
 def damage(path):

@@ -23,7 +23,8 @@ class Callback:
     what is better, or None. `logs` holds the loss and the metrics so far. To stop the training, set
     `self.model.stop_training = True`. `state_names` are the attributes that are to be remembered
     when a training is interrupted and goes on in another process (`fit(resume=...)`): numbers,
-    texts, None, arrays, and lists and dicts of these.
+    texts, None, arrays, and lists and dicts, by texts, of these. In a training that goes on within
+    an epoch, on_epoch_begin is not called again for it.
     """
 
     state_names: ClassVar[tuple[str, ...]] = ()

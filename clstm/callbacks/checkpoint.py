@@ -25,7 +25,7 @@ class ModelCheckpoint(Monitor):
     To go on with an interrupted training use `BackupAndRestore`.
     """
 
-    state_names = ("best", "seen")
+    state_names = ("best", "seen", "_epoch")
 
     def __init__(
         self, filepath: Any, monitor: str = "val_loss", verbose: int = 0,

@@ -28,7 +28,7 @@ class LearningRateScheduler(Callback):
         try:
             inspect.signature(schedule).bind(0, 0.1)
             self._reads_rate = True
-        except TypeError:
+        except (TypeError, ValueError):
             self._reads_rate = False
 
     def set_params(self, params: dict[str, Any]) -> None:

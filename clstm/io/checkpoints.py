@@ -48,7 +48,9 @@ def save(
     """Write the checkpoint before batch `done` of `epoch`, then remove all but the last `keep`."""
     path = folder / PATTERN.replace("*", f"{epoch:08d}-{done:010d}")
     tensor_file.save(path, tensor_file.CHECKPOINT, content, tensors)
-    for old in sorted(folder.glob(PATTERN))[:-keep]:
+    known = sorted(folder.glob(PATTERN))
+    place = known.index(path)  # what comes after it was damaged: this training began before it
+    for old in known[: max(0, place + 1 - keep)] + known[place + 1 :]:
         old.unlink(missing_ok=True)
 
 

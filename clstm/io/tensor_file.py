@@ -29,7 +29,7 @@ def save(path: Any, kind: str, content: dict[str, Any], tensors: dict[str, Array
     from safetensors.numpy import save as to_bytes
 
     header = json.dumps({"format": FORMAT, **content}, sort_keys=kind == MODEL)
-    tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    tensors = {name: np.asarray(value, order="C") for name, value in tensors.items()}
     metadata = {kind: header, "sha256": digest(header, tensors)}
     write(path, _ordered(to_bytes(tensors, metadata=metadata)))
 
