@@ -35,3 +35,12 @@ def test_runs(example, tmp_path):
     picture = tmp_path / f"{example.stem}.png"
     assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert picture.stat().st_size > 5000
+
+
+def test_speech_without_espeak_names_the_package(tmp_path):
+    speech = Path(__file__).parent.parent / "examples" / "speech.py"
+    done = subprocess.run([sys.executable, speech, "--quick", "--out", tmp_path], cwd=tmp_path,
+                          env={**os.environ, "PATH": "", "MPLCONFIGDIR": str(tmp_path)},
+                          capture_output=True, text=True, timeout=300)  # fmt: skip
+    assert done.returncode == 1 and done.stderr.endswith("apt install espeak-ng\n"), done.stderr
+    assert not list(tmp_path.glob("*.png"))
