@@ -32,7 +32,7 @@ if shutil.which("espeak-ng") is None:
     raise SystemExit("speech.py speaks with espeak-ng, a Debian package: apt install espeak-ng")
 
 RATE, WINDOW, HOP, BANDS = 22050, 660, 330, 32  # a step of 30 ms each 15 ms
-EACH, EPOCHS, BATCH = (5, 14, 4) if args.quick else (40, 14, 32)  # utterances of each voice
+EACH, EPOCHS, BATCH = (4, 14, 4) if args.quick else (40, 14, 32)  # utterances of each voice
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 LETTERS = "-" + "".join(sorted(set(" ".join(WORDS))))  # class 0 is the blank
 ACCENTS = ("en-us", "en-gb", "en-gb-x-rp", "en-gb-x-gbclan")
