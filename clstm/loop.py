@@ -31,6 +31,7 @@ WHOLE = Window()
 def train_step(model: Any, batch: Batch, objective: Objective, window: Window = WHOLE) -> None:
     """Change the weights by one batch; FloatingPointError, before any change, for a NaN loss."""
     executor, optimizer = model._executor, model.optimizer
+    optimizer.current_learning_rate()  # raises for a schedule that gives no rate
     model._parameters = parameters = model._parameters.current()
     parameters.grads.fill(0)
     outputs, masks, tapes, penalty = executor.forward(batch.x, training=True, keep=True)
@@ -57,7 +58,8 @@ def train_step(model: Any, batch: Batch, objective: Objective, window: Window = 
     executor.add_penalty_gradients(share)
     n = parameters.trained
     with Whole():
-        optimizer.apply(parameters.grads[:n], parameters.values[:n], parameters.trained_segments)
+        optimizer.apply(parameters.grads[:n], parameters.values[:n], parameters.trained_segments,
+                        parameters.trained_names)  # fmt: skip
         executor.constrain()
 
 

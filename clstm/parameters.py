@@ -22,7 +22,7 @@ class Parameters:
     values, grads (n,): all weights and all gradients.
     owners: (layer, name) of each weight; segments: its (begin, end).
     trained: what training changes is the first `trained` elements, and the first so many segments
-    are `trained_segments`.
+    are `trained_segments`; `trained_names` are theirs, "layer/weight".
     """
 
     def __init__(self, layers: Sequence[Layer]):
@@ -46,6 +46,8 @@ class Parameters:
             if id(part) in self._trained_ids:
                 self.trained = size
         self.trained_segments = [s for s in self.segments if s[1] <= self.trained]
+        count = len(self.trained_segments)
+        self.trained_names = [f"{part.name}/{name}" for part, name in owners[:count]]
         self.values = _aligned_zeros(size, dtype)
         self.grads = _aligned_zeros(size, dtype)
         for (part, name), (begin, end) in zip(owners, self.segments, strict=True):

@@ -50,7 +50,7 @@ class Run(NamedTuple):
             "stopped": bool(model.stop_training),
             "logs": logs,
             "weights": model.weights,
-            "iterations": optimizer.iterations,
+            "optimizer": optimizer.get_state(),
             "slots": optimizer.slots,
             "learning_rate": _rate(optimizer),
             "carried": _carried(model),
@@ -86,7 +86,7 @@ class Run(NamedTuple):
         for weight, saved in zip(model.weights, state["weights"], strict=True):
             weight[...] = saved
         optimizer.slots = {name: slot.copy() for name, slot in state["slots"].items()}
-        optimizer.iterations = state["iterations"]
+        optimizer.set_state(state["optimizer"])
         if state["learning_rate"] is not None:
             optimizer.learning_rate = state["learning_rate"]
         for layer, carried in zip(model._executor.stateful(), state["carried"], strict=True):

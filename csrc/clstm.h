@@ -283,10 +283,20 @@ typedef struct clstm_kernels {
     /* mean and velocity may be NULL: not centered, no momentum */
     void (*rmsprop)(ptrdiff_t n, void *p, const void *g, void *square, void *mean, void *velocity,
                     double lr, double rho, double momentum, double epsilon);
-    /* largest (n) or NULL: AMSGrad.  alpha = lr sqrt(1 - beta2^t) / (1 - beta1^t) */
+    /* largest (n) or NULL: AMSGrad.  alpha = lr sqrt(1 - beta2^t) / (1 - beta1^t), gamma = 0 make
+       Adam; Nadam, RAdam, LAMB are others */
     void (*adam)(ptrdiff_t n, void *p, const void *g, void *m, void *v, void *largest, double alpha,
-                 double beta1, double beta2, double epsilon);
+                 double gamma, double beta1, double beta2, double epsilon);
+    /* alpha = lr / (1 - beta1^t) */
+    void (*adamax)(ptrdiff_t n, void *p, const void *g, void *m, void *u, double alpha,
+                   double beta1, double beta2, double epsilon);
+    void (*adadelta)(ptrdiff_t n, void *p, const void *g, void *square, void *delta, double lr,
+                     double rho, double epsilon);
+    void (*lion)(ptrdiff_t n, void *p, const void *g, void *m, double lr, double beta1,
+                 double beta2);
     void (*adagrad)(ptrdiff_t n, void *p, const void *g, void *sum, double lr, double epsilon);
+    /* a (n) = (1 - share) a + share p: averages of parameters */
+    void (*average)(ptrdiff_t n, void *a, const void *p, double share);
     /* p *= factor: decoupled weight decay, clipping by norm */
     void (*scale)(ptrdiff_t n, void *p, double factor);
 

@@ -1,9 +1,10 @@
 """Optimizers and learning rate schedules against Keras and PyTorch: the path of two variables.
 
-PyTorch is compared where its rule is Keras's: SGD, and the adaptive ones with an epsilon too small
-to matter, because PyTorch adds epsilon elsewhere (Adam: to the bias-corrected sqrt(v); Adagrad and
-RMSprop: outside of the square root). Its L2 `weight_decay` of SGD and Adam is another rule and is
-left out, and so is clip_grad_norm_, which adds 1e-6 to the norm.
+PyTorch is compared for RAdam and OneCycle, and where its rule is Keras's: SGD, and the adaptive
+ones with an epsilon too small to matter, because PyTorch adds epsilon elsewhere (Adam: to the
+bias-corrected sqrt(v); Adagrad and RMSprop: outside of the square root). Its L2 `weight_decay` of
+SGD and Adam is another rule and is left out, and so is clip_grad_norm_, which adds 1e-6 to the
+norm.
 """
 
 import runpy
@@ -18,6 +19,7 @@ import clstm.schedules
 load = runpy.run_path(str(Path(__file__).parent / "golden" / "golden_io.py"))["load"]
 KERAS, TORCH = load("keras_optimizers.npz"), load("torch_optimizers.npz")
 SEGMENTS = [(0, 12), (12, 17)]  # a (4, 3) and a (5,) variable
+NAMES = ["layer/kernel", "layer/bias"]
 
 
 def named(cases, kind):
@@ -35,33 +37,36 @@ def run(case, start, grads, dtype):
     if isinstance(args.get("learning_rate"), str):
         args["learning_rate"] = make_schedule(KERAS["schedule/" + args["learning_rate"]])
     optimizer = getattr(clstm.optimizers, case.config["optimizer"])(**args)
+    if case.name == "optimizer/excluded":
+        optimizer.exclude_from_weight_decay(["bias"])
     params, path = start.astype(dtype), []
     for g in grads:
-        optimizer.apply(g.astype(dtype), params, SEGMENTS)
+        optimizer.apply(g.astype(dtype), params, SEGMENTS, NAMES)
         path.append(params.copy())
     assert params.dtype == dtype
-    return np.array(path)
+    optimizer.finalize_variable_values(params)
+    return np.array(path), params
 
 
-@pytest.mark.parametrize("case", named(KERAS, "schedule"))
-def test_keras_schedule(case):
+@pytest.mark.parametrize("case", named(KERAS, "schedule") + named(TORCH, "schedule"))
+def test_schedule(case):
     schedule = make_schedule(case)
-    np.testing.assert_allclose(
-        [float(schedule(step)) for step in range(61)], case.rates, rtol=1e-6, atol=1e-9
-    )
+    rates = [float(schedule(step)) for step in range(len(case.rates))]
+    np.testing.assert_allclose(rates, case.rates, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("case", named(KERAS, "optimizer"))
 def test_keras_optimizer(case, dtype):
-    path = run(case, KERAS["grads"].start, KERAS["grads"].grads, dtype)
+    path, end = run(case, KERAS["grads"].start, KERAS["grads"].grads, dtype)
     tolerance = {"rtol": 1e-6, "atol": 1e-7} if dtype == "float64" else {"rtol": 1e-5, "atol": 2e-6}
     np.testing.assert_allclose(path, case.path, **tolerance)
+    np.testing.assert_allclose(end, case.path[-1] if case.end is None else case.end, **tolerance)
 
 
 @pytest.mark.parametrize("case", named(TORCH, "optimizer"))
 def test_torch_optimizer(case):
-    path = run(case, TORCH["grads"].start, TORCH["grads"].grads, "float64")
+    path, _ = run(case, TORCH["grads"].start, TORCH["grads"].grads, "float64")
     np.testing.assert_allclose(path, case.path, rtol=1e-6, atol=1e-7)
 
 

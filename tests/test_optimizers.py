@@ -3,16 +3,19 @@
 import numpy as np
 import pytest
 
+from clstm import config, schedules
 from clstm import optimizers as O
-from clstm import schedules
 
 RNG = np.random.default_rng(0)
 ALL = [
     O.SGD, lambda **k: O.SGD(momentum=0.9, **k),
     lambda **k: O.SGD(momentum=0.9, nesterov=True, **k),
     O.RMSprop, lambda **k: O.RMSprop(momentum=0.5, centered=True, **k), O.Adam,
-    lambda **k: O.Adam(amsgrad=True, **k), O.AdamW, O.Adagrad,
+    lambda **k: O.Adam(amsgrad=True, **k), O.AdamW, O.Adagrad, O.Nadam, O.Adamax, O.RAdam,
+    O.Adadelta, O.Lion,
+    lambda **k: O.Adam(use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=2, **k),
 ]  # fmt: skip
+WHOLE = [*ALL, O.Lamb, lambda **k: O.SGD(gradient_accumulation_steps=2, use_ema=True, **k)]
 
 
 def steps(optimizer, params, grads, segments=None):
@@ -36,13 +39,43 @@ def test_elements_do_not_know_each_other(make, size, dtype):
             np.testing.assert_array_equal(alone[0], whole[k])
 
 
-@pytest.mark.parametrize("make", ALL)
+@pytest.mark.parametrize("make", WHOLE)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_same_bits_on_any_threads_and_instruction_set(make, dtype, restore):
+    params = RNG.normal(size=150001).astype(dtype)
+    grads = RNG.normal(size=(4, params.size)).astype(dtype)
+    grads[:, ::7] = 0
+    isas = [i for i in config.available_isas() if i != "scalar"] if dtype == "float32" else [None]
+    found = []
+    for isa in isas:
+        for threads in (1, 2, 3, 5):
+            if isa is not None:
+                config.set_isa(isa)
+            config.set_num_threads(threads)
+            optimizer = make()
+            found.append([steps(optimizer, params, grads), *optimizer.slots.values()])
+    for other in found[1:]:
+        for one, two in zip(found[0], other, strict=True):
+            assert one.tobytes() == two.tobytes()
+
+
+@pytest.mark.parametrize("make", WHOLE)
+def test_nan_is_seen_and_stays_where_it_is(make):
+    grads = np.ones((4, 40), "f4")
+    grads[:, 3] = np.nan
+    got = steps(make(), np.ones(40, "f4"), grads, [(0, 10), (10, 40)])
+    assert np.isnan(got[3]) and np.isfinite(got[10:]).all()
+
+
+@pytest.mark.parametrize("make", WHOLE)
 def test_a_bowl_is_descended(make):
-    optimizer, x = make(learning_rate=0.05), np.array([3.0, -2.0])
+    rate = 10.0 if make is O.Adadelta else 0.05  # whose steps begin at sqrt(epsilon)
+    optimizer, x = make(learning_rate=rate), np.array([3.0, -2.0])
     start = np.abs(x).sum()
     for _ in range(300):
         optimizer.apply(2 * x, x)
-    assert np.abs(x).sum() < 0.7 * start and optimizer.iterations == 300
+    assert np.abs(x).sum() < 0.7 * start
+    assert optimizer.iterations == 300 // (optimizer.gradient_accumulation_steps or 1)
 
 
 def test_clipvalue():

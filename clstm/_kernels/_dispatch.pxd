@@ -184,9 +184,17 @@ cdef extern from "clstm.h" nogil:
                         void *velocity, double lr, double rho, double momentum,
                         double epsilon) noexcept nogil
         void (*adam)(Py_ssize_t n, void *p, const void *g, void *m, void *v, void *largest,
-                     double alpha, double beta1, double beta2, double epsilon) noexcept nogil
+                     double alpha, double gamma, double beta1, double beta2,
+                     double epsilon) noexcept nogil
+        void (*adamax)(Py_ssize_t n, void *p, const void *g, void *m, void *u, double alpha,
+                       double beta1, double beta2, double epsilon) noexcept nogil
+        void (*adadelta)(Py_ssize_t n, void *p, const void *g, void *square, void *delta,
+                         double lr, double rho, double epsilon) noexcept nogil
+        void (*lion)(Py_ssize_t n, void *p, const void *g, void *m, double lr, double beta1,
+                     double beta2) noexcept nogil
         void (*adagrad)(Py_ssize_t n, void *p, const void *g, void *sum, double lr,
                         double epsilon) noexcept nogil
+        void (*average)(Py_ssize_t n, void *a, const void *p, double share) noexcept nogil
         void (*scale)(Py_ssize_t n, void *p, double factor) noexcept nogil
         void (*dropout_mask)(Py_ssize_t n, void *mask, double rate, uint64_t key,
                              uint64_t first) noexcept nogil

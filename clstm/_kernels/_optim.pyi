@@ -32,6 +32,7 @@ def adam(
     v: NDArray[Real],
     largest: NDArray[Real] | None,
     alpha: float,
+    gamma: float,
     beta1: float,
     beta2: float,
     epsilon: float,
@@ -39,4 +40,32 @@ def adam(
 def adagrad(
     params: NDArray[Real], grads: NDArray[Real], total: NDArray[Real], lr: float, epsilon: float
 ) -> None: ...
+def adamax(
+    params: NDArray[Real],
+    grads: NDArray[Real],
+    m: NDArray[Real],
+    u: NDArray[Real],
+    alpha: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+) -> None: ...
+def adadelta(
+    params: NDArray[Real],
+    grads: NDArray[Real],
+    square: NDArray[Real],
+    delta: NDArray[Real],
+    lr: float,
+    rho: float,
+    epsilon: float,
+) -> None: ...
+def lion(
+    params: NDArray[Real],
+    grads: NDArray[Real],
+    m: NDArray[Real],
+    lr: float,
+    beta1: float,
+    beta2: float,
+) -> None: ...
+def average(mean: NDArray[Real], params: NDArray[Real], share: float) -> None: ...
 def scale(params: NDArray[Real], factor: float) -> None: ...

@@ -34,7 +34,7 @@ def save(model: Any, path: Any) -> None:
         training = {
             "settings": {k: _serialize.encode(v, k) for k, v in model._compiled.items()},
             "optimizer": _serialize.to_config(model.optimizer),
-            "iterations": model.optimizer.iterations,
+            **model.optimizer.get_state(),
         }
         tensors |= {f"optimizer/{key}": value for key, value in _slots(model, frozen).items()}
     content = {"model": model.get_config(), "training": training}
@@ -98,10 +98,7 @@ def _restore_training(model: Any, training: Any, tensors: dict[str, Array]) -> N
     settings = {k: _serialize.decode(v) for k, v in training["settings"].items()}
     optimizer = _serialize.from_config("optimizer", training["optimizer"])
     model.compile(optimizer, **settings)
-    iterations = training["iterations"]
-    if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 0:
-        raise ValueError(f"iterations: expected an int of at least 0, got {iterations!r}")
-    optimizer.iterations = iterations
+    optimizer.set_state({k: v for k, v in training.items() if k not in ("settings", "optimizer")})
     stored = {
         n.removeprefix("optimizer/"): t for n, t in tensors.items() if n.startswith("optimizer/")
     }

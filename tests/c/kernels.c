@@ -223,9 +223,13 @@ static void optimizers(const clstm_kernels *t)
     t->momentum(N, p, g, slot[0], 0.01, 0.9, 1), print(t->isa, "momentum", p, N);
     t->rmsprop(N, p, g, slot[0], NULL, slot[2], 0.001, 0.9, 0.5, 1e-7);
     print(t->isa, "rmsprop", p, N);
-    t->adam(N, p, g, slot[0], slot[1], slot[2], 0.001, 0.9, 0.999, 1e-7);
+    t->adam(N, p, g, slot[0], slot[1], slot[2], 0.001, 0.002, 0.9, 0.999, 1e-7);
     print(t->isa, "adam", p, N);
     t->adagrad(N, p, g, slot[0], 0.001, 1e-7), print(t->isa, "adagrad", p, N);
+    t->adamax(N, p, g, slot[0], slot[1], 0.001, 0.9, 0.999, 1e-7), print(t->isa, "adamax", p, N);
+    t->adadelta(N, p, g, slot[0], slot[1], 0.1, 0.9, 1e-7), print(t->isa, "adadelta", p, N);
+    t->lion(N, p, g, slot[2], 0.001, 0.9, 0.99), print(t->isa, "lion", p, N);
+    t->average(N, slot[2], p, 0.3), print(t->isa, "average", slot[2], N);
     t->scale(N, p, 0.3), print(t->isa, "scale", p, N);
     t->dropout_mask(N, p, 0.3, 42, 8), print(t->isa, "dropout_mask", p, N);
 }

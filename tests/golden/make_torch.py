@@ -76,7 +76,7 @@ lstm_case("packed-bidirectional", 5, 7, 3, 6, lengths=[3, 7, 1, 5, 3], bidirecti
 lstm.write("torch_lstm.npz")
 
 
-# ---- D. optimizers: only rules that coincide with Keras's --------------------------------------
+# ---- D. optimizers: rules that coincide with Keras's, and RAdam's, which Keras does not have ---
 # eps sits elsewhere in PyTorch, so it is made too small to matter (1e-30) where that matters:
 #   Adam  torch: lr/bc1 * m / (sqrt(v)/sqrt(bc2) + eps)
 #         Keras: lr*sqrt(bc2)/bc1 * m / (sqrt(v) + eps)
@@ -128,6 +128,25 @@ CASES = {  # name: (torch class, torch's arguments, Keras's class, Keras's argum
         "RMSprop",
         {"rho": 0.8, "momentum": 0.9, "centered": True, "epsilon": TINY},
     ),
+    "radam": ("RAdam", {"lr": 0.001}, "RAdam", {}),
+    "radam-betas": (
+        "RAdam",
+        {
+            "lr": 0.1,
+            "betas": (0.8, 0.9),
+            "eps": 1e-3,
+            "weight_decay": 0.05,
+            "decoupled_weight_decay": True,
+        },
+        "RAdam",
+        {
+            "learning_rate": 0.1,
+            "beta_1": 0.8,
+            "beta_2": 0.9,
+            "epsilon": 1e-3,
+            "weight_decay": 0.05,
+        },
+    ),
 }
 optim = Writer(
     versions=VERSIONS,
@@ -148,6 +167,31 @@ for name, (kind, args, keras_kind, keras_args) in CASES.items():
         f"optimizer/{name}",
         {"torch": [kind, args], "optimizer": keras_kind, "args": keras_args},
         {"path": path},
+    )
+SCHEDULES = {  # name: arguments
+    "one-cycle": {"total_steps": 50},
+    "one-cycle-early": {
+        "total_steps": 20,
+        "pct_start": 0.1,
+        "div_factor": 10.0,
+        "final_div_factor": 100.0,
+    },
+    "one-cycle-down": {"total_steps": 20, "pct_start": 0.0},
+    "one-cycle-up": {"total_steps": 20, "pct_start": 1.0},
+}
+for name, args in SCHEDULES.items():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], momentum=0.9)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, **args)
+    rates = []
+    for _ in range(args["total_steps"]):
+        rates += schedule.get_last_lr()
+        optimizer.step()
+        if len(rates) < args["total_steps"]:
+            schedule.step()
+    optim.add(
+        f"schedule/{name}",
+        {"schedule": "OneCycle", "args": {"max_learning_rate": 0.1, **args}},
+        {"rates": rates},
     )
 optim.write("torch_optimizers.npz")
 

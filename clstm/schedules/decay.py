@@ -1,8 +1,4 @@
-"""Learning rates that change with the optimizer's step.
-
-A schedule is called with the number of steps already taken (0 at the first) and returns a float.
-Arguments and formulas are those of Keras 3; `name` is kept for its signature and has no effect.
-"""
+"""Rates that fall: exponentially, as 1 / step, as a polynomial, in stairs."""
 
 from __future__ import annotations
 
@@ -10,21 +6,10 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
-from . import _serialize
-from ._arrays import number
-from ._serialize import Configurable, register
-
-
-class LearningRateSchedule(Configurable):
-    """Base of all schedules: `schedule(step) -> float`."""
-
-    kind = "schedule"
-
-    def __call__(self, step: int) -> float:
-        """Returns the learning rate of the step after `step` finished steps."""
-        raise NotImplementedError(f"{type(self).__name__} must define __call__")
+from .._arrays import number
+from .._serialize import register
+from .base import LearningRateSchedule
 
 
 @register("schedule")
@@ -139,56 +124,6 @@ class PolynomialDecay(LearningRateSchedule):
 
 
 @register("schedule")
-class CosineDecay(LearningRateSchedule):
-    """Half a cosine from the initial rate down to alpha times it, after an optional warm-up.
-
-    decay(p) = ((1 - alpha) * 0.5 * (1 + cos(pi p)) + alpha) * start, p = min(step / decay_steps, 1)
-
-    Without `warmup_target`, start = initial_learning_rate. With it, the rate first goes linearly
-    from initial_learning_rate to warmup_target in warmup_steps, then start = warmup_target and
-    steps count from the end of the warm-up. Source: Loshchilov and Hutter 2017, SGDR.
-
-    Args:
-        initial_learning_rate: float, the rate at step 0.
-        decay_steps: number > 0, without the warm-up.
-        alpha: float, the last rate as a fraction of start. Default 0.
-        warmup_target: float or None. Default None.
-        warmup_steps: int >= 0. Default 0.
-
-    Raises:
-        ValueError: decay_steps <= 0 or warmup_steps < 0.
-    """
-
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        decay_steps: float,
-        alpha: float = 0.0,
-        name: str = "CosineDecay",
-        warmup_target: float | None = None,
-        warmup_steps: int = 0,
-    ) -> None:
-        if warmup_steps < 0:
-            raise ValueError(f"warmup_steps must be >= 0, received {warmup_steps}")
-        self.initial_learning_rate = initial_learning_rate
-        self.decay_steps = number("decay_steps", decay_steps, above=0)
-        self.alpha = alpha
-        self.name = name
-        self.warmup_target = warmup_target
-        self.warmup_steps = warmup_steps
-
-    def __call__(self, step: int) -> float:
-        start = self.initial_learning_rate
-        if self.warmup_target is not None:
-            if step < self.warmup_steps:
-                return start + (self.warmup_target - start) * (step / self.warmup_steps)
-            start = self.warmup_target
-            step -= self.warmup_steps
-        p = min(step / self.decay_steps, 1.0)
-        return start * ((1.0 - self.alpha) * 0.5 * (1.0 + math.cos(math.pi * p)) + self.alpha)
-
-
-@register("schedule")
 class PiecewiseConstantDecay(LearningRateSchedule):
     """values[i] while boundaries[i - 1] < step <= boundaries[i].
 
@@ -220,13 +155,3 @@ class PiecewiseConstantDecay(LearningRateSchedule):
 
     def __call__(self, step: int) -> float:
         return float(self.values[bisect_left(self.boundaries, step)])
-
-
-def get(identifier: Any) -> LearningRateSchedule | None:
-    """Returns the schedule for None, a config dict or an instance.
-
-    Raises:
-        ValueError: malformed dict, or a name (every schedule needs arguments).
-        TypeError: any other type.
-    """
-    return _serialize.get("schedule", identifier)
