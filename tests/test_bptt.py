@@ -49,9 +49,9 @@ def still():
     optimizer.seen = []
     apply = optimizer.apply
 
-    def seen(grads, params, segments=None):
+    def seen(grads, params, segments=None, names=None):
         optimizer.seen.append(grads.copy())
-        apply(grads, params, segments)
+        apply(grads, params, segments, names)
 
     optimizer.apply = seen
     return optimizer
