@@ -415,7 +415,8 @@ def child(folder, kill, threads):
         history = model.fit(x, y, batch_size=16, epochs=4, verbose=0, callbacks=[backup]).history
         np.savez({str(folder / "end.npz")!r}, *model.get_weights(), loss=history["loss"])
     """
-    return subprocess.run([sys.executable, "-c", textwrap.dedent(code)], timeout=60).returncode
+    run = [sys.executable, "-c", textwrap.dedent(code)]
+    return subprocess.run(run, cwd=folder, timeout=60).returncode  # not the source folder
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
