@@ -31,10 +31,10 @@ class Run(NamedTuple):
     validation: Source | None
     objective: Objective
     callbacks: Sequence[Callback]
-    settings: dict[str, Any]  # arguments of fit that change what a step does
+    settings: dict[str, Any]  # arguments of fit that change what a step or an epoch does
 
     def capture(
-        self, epoch: int, done: int, logs: dict[str, Any]
+        self, signature: dict[str, Any], epoch: int, done: int, logs: dict[str, Any]
     ) -> tuple[dict[str, Any], Tensors]:
         """The state before batch `done` of `epoch`, as JSON values and tensors.
 
@@ -44,7 +44,7 @@ class Run(NamedTuple):
         tensors: Tensors = {}
         model, optimizer = self.model, self.model.optimizer
         state = {
-            "signature": _signature(self),
+            "signature": signature,
             "epoch": epoch,
             "done": done,
             "stopped": bool(model.stop_training),
@@ -62,17 +62,24 @@ class Run(NamedTuple):
         }
         return _pack(state, "state", tensors), tensors
 
-    def check(self, packed: dict[str, Any]) -> None:
+    def check(self, signature: dict[str, Any], packed: dict[str, Any]) -> None:
         """Raise ValueError, naming what differs, if the state is of another training."""
-        ours = json.loads(json.dumps(_signature(self)))
         theirs = packed.get("signature")
-        if not isinstance(theirs, dict) or theirs.keys() != ours.keys():
+        if not isinstance(theirs, dict) or theirs.keys() != signature.keys():
             raise ValueError("resume: expected a checkpoint that fit wrote, got another one")
-        for name, mine in ours.items():
-            if mine != theirs[name]:
-                raise ValueError("resume: expected a checkpoint of this training, got one with "
-                                 f"another {name}: {_short(theirs[name])} for "
-                                 f"{_short(mine)}")  # fmt: skip
+        difference = _difference(signature, theirs, "")
+        if difference is not None:
+            place, ours, other = difference
+            raise ValueError("resume: expected a checkpoint of this training, got one with another "
+                             f"{place}: {_short(other)} for {_short(ours)}")  # fmt: skip
+
+    def check_callbacks(self, packed: dict[str, Any]) -> None:
+        """Raise ValueError if a callback remembers other attributes than the state has of it."""
+        for callback, (name, remembered) in zip(self.callbacks, packed["callbacks"], strict=True):
+            ours, theirs = sorted(callback.get_state()), sorted(remembered)
+            if ours != theirs:
+                raise ValueError(f"resume: expected a checkpoint with {', '.join(ours)} of {name}, "
+                                 f"got one with {', '.join(theirs) or 'nothing'}")  # fmt: skip
 
     def restore(
         self, packed: dict[str, Any], tensors: Tensors
@@ -99,7 +106,7 @@ class Run(NamedTuple):
         return state["epoch"], state["done"], state["logs"]
 
 
-def _signature(run: Run) -> dict[str, Any]:
+def signature(run: Run) -> dict[str, Any]:
     """What two processes must have in common for one to go on with the other's training."""
     model, optimizer, source = run.model, run.model.optimizer, run.source
     parts = [part for layer in model._layers for part in layer.walk()]
@@ -108,7 +115,7 @@ def _signature(run: Run) -> dict[str, Any]:
     optimizer_config = _serialize.to_config(optimizer)
     if _rate(optimizer) is not None:
         del optimizer_config["config"]["learning_rate"]  # callbacks may have changed it
-    return {
+    return _plain({
         "model": _renamed(model.get_config(), names),
         "weights": [[str(w.dtype), *w.shape] for w in model.weights],
         "trainable": model._parameters.trained,
@@ -119,7 +126,7 @@ def _signature(run: Run) -> dict[str, Any]:
                  "validation_rows": rows},
         "fit": run.settings,
         "callbacks": [type(c).__name__ for c in run.callbacks],
-    }  # fmt: skip
+    })  # fmt: skip
 
 
 def _renamed(config: Any, names: dict[str, str], keys: bool = False) -> Any:
@@ -153,31 +160,49 @@ def _carried(model: Any) -> list[Any]:
             for layer in model._executor.stateful()]  # fmt: skip
 
 
+def _plain(value: Any) -> Any:
+    """What comes back when it is written as JSON."""
+    return json.loads(json.dumps(value))
+
+
+def _difference(ours: Any, theirs: Any, place: str) -> tuple[str, Any, Any] | None:
+    """The first place where two trees of JSON differ, with what they have there."""
+    if isinstance(ours, dict) and isinstance(theirs, dict) and ours.keys() == theirs.keys():
+        pairs = [(k, v, theirs[k]) for k, v in ours.items()]
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        pairs = [(str(k), v, other) for k, (v, other) in enumerate(zip(ours, theirs, strict=True))]
+    else:
+        return None if ours == theirs else (place, ours, theirs)
+    found = (_difference(v, other, f"{place}/{k}" if place else k) for k, v, other in pairs)
+    return next((difference for difference in found if difference is not None), None)
+
+
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _pack(value: Any, place: str, tensors: Tensors) -> Any:
-    """The tree with {"tensor": name} for its arrays, which go to `tensors`."""
-    if isinstance(value, dict):
-        return {str(k): _pack(v, f"{place}/{k}", tensors) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
+    """The tree with {"tensor": name} or {"scalar": name} for NumPy's values, now in `tensors`."""
+    if isinstance(value, dict) and all(isinstance(k, str) for k in value):
+        return {k: _pack(v, f"{place}/{k}", tensors) for k, v in value.items()}
+    if isinstance(value, list):
         return [_pack(v, f"{place}/{k}", tensors) for k, v in enumerate(value)]
     if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biuf":
-        if isinstance(value, (float, np.bool_)):  # np.float64 is a float
-            return value.item()
         tensors[place] = np.array(value)
-        return {"tensor": place}
+        return {"scalar" if isinstance(value, np.generic) else "tensor": place}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise ValueError(f"resume: expected numbers, texts and arrays, got {type(value).__name__} at "
-                     f"{place}")  # fmt: skip
+    found = "a dict by other keys" if isinstance(value, dict) else type(value).__name__
+    raise ValueError("resume: expected numbers, texts, arrays, and lists and dicts by texts of "
+                     f"these, got {found} at {place}")  # fmt: skip
 
 
 def _unpack(value: Any, tensors: Tensors) -> Any:
     if isinstance(value, dict):
         if value.keys() == {"tensor"} and isinstance(value["tensor"], str):
             return tensors[value["tensor"]]
+        if value.keys() == {"scalar"} and isinstance(value["scalar"], str):
+            return tensors[value["scalar"]][()]
         return {k: _unpack(v, tensors) for k, v in value.items()}
     return [_unpack(v, tensors) for v in value] if isinstance(value, list) else value

@@ -19,7 +19,7 @@ from .data.batches import ArraySource, Source
 from .data.sources import check_stateful, open_source, read_batch
 from .objective import Objective
 from .optimizers import Optimizer
-from .resume import Run
+from .resume import Run, signature
 
 Array = np.ndarray
 
@@ -197,12 +197,17 @@ class Trainer:
         names = objective.names_of_logs()
         if validation is not None:
             names |= {f"val_{name}": better for name, better in names.items()}
+        added = {name: None for callback in others for name in callback.log_names}
         call.attach(self, {"epochs": epochs, "steps": source.steps, "verbose": verbose,
-                           "metrics": names})  # fmt: skip
+                           "metrics": names, "added": added})  # fmt: skip
         if backup is not None:
             weights = class_weight and {str(k): float(v) for k, v in class_weight.items()}
-            settings = {"shuffle": bool(shuffle), "bptt": windows, "class_weight": weights}
-            backup.open(Run(self, source, validation, objective, [*others, history], settings))
+            frequency = validation_freq if validation is not None else None
+            settings = {"shuffle": bool(shuffle), "bptt": windows, "class_weight": weights,
+                        "sample_weight": sample_weight is not None, "validation_freq":
+                        list(frequency) if isinstance(frequency, Sequence) else frequency}
+            run = Run(self, source, validation, objective, [*others, history], settings)
+            backup.open(run, signature(run))
         self.stop_training = False
         self.history = history
         done, logs = 0, {}

@@ -25,7 +25,8 @@ from clstm.optimizers import SGD
 from clstm.schedules import ExponentialDecay
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "keras_callbacks.json").read_text())
-PARAMS = {"epochs": 30, "steps": 1, "verbose": 0, "metrics": {"loss": "min", "val_loss": "min"}}
+PARAMS = {"epochs": 30, "steps": 1, "verbose": 0, "added": {},
+          "metrics": {"loss": "min", "val_loss": "min"}}  # fmt: skip
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(24, 4, 3)).astype(np.float32)
 Y = (X.sum(axis=(1, 2)) > 0).astype(np.float32)

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from clstm import Dense, Input, Sequential
-from clstm.callbacks import Callback, CallbackList, History
+from clstm.callbacks import (
+    Callback,
+    CallbackList,
+    EarlyStopping,
+    History,
+    LearningRateScheduler,
+    ModelCheckpoint,
+)
 
 X, Y = np.ones((5, 2)), np.ones((5, 1))
 
@@ -57,7 +64,8 @@ def test_order_and_logs_of_fit():
     ]
     assert seen.model is made
     names = {"loss": "min", "mae": "min", "val_loss": "min", "val_mae": "min"}
-    assert seen.params == {"epochs": 1, "steps": 2, "verbose": 0, "metrics": names}
+    assert seen.params == {"epochs": 1, "steps": 2, "verbose": 0, "metrics": names,
+                           "added": {}}  # fmt: skip
 
 
 def test_order_of_evaluate_and_predict():
@@ -93,6 +101,19 @@ def test_logs_added_by_a_callback_are_history():
             logs["rate"] = self.model.optimizer.current_learning_rate()
 
     assert model().fit(X, Y, epochs=2, verbose=0, callbacks=[Rate()]).history["rate"] == [0.01] * 2
+
+
+def test_logs_that_a_callback_announces_can_be_monitored_and_written(tmp_path):
+    rates = LearningRateScheduler(lambda epoch: 0.5 / (1 + epoch))
+    stop = EarlyStopping("learning_rate", mode="max")
+    save = ModelCheckpoint(tmp_path / "{epoch}-{learning_rate:.2f}", save_weights_only=True)
+    made = model()
+    made.fit(X, Y, epochs=5, verbose=0, callbacks=[rates, stop, save])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["1-0.50", "2-0.25"]
+    wrong = ModelCheckpoint(tmp_path / "{learning_rate}", save_freq=1)  # batches have none
+    for callbacks in ([rates, wrong], [stop], [rates, EarlyStopping("learning_rate")]):
+        with pytest.raises(ValueError, match=r"filepath: |monitor: |mode: "):
+            made.fit(X, Y, verbose=0, callbacks=callbacks)
 
 
 def test_train_end_comes_after_an_error_too():

@@ -12,7 +12,7 @@ import pytest
 
 import clstm
 from clstm import LSTM, Bidirectional, Dense, Dropout, Input, Model, Sequential
-from clstm.callbacks import BackupAndRestore, Callback, ModelCheckpoint
+from clstm.callbacks import BackupAndRestore, Callback, CSVLogger, ModelCheckpoint
 from clstm.io import checkpoints, tensor_file
 from clstm.optimizers import SGD, Adam
 from clstm.schedules import CosineDecay
@@ -306,11 +306,12 @@ def other_optimizer():
 
 
 @pytest.mark.parametrize(("make", "fit", "differs"), [
-    (lambda: classifier(go_backwards=True), {}, "another model"),
-    (other_optimizer, {}, "another optimizer"),
+    (lambda: classifier(go_backwards=True), {}, "another model/.*go_backwards: false for true"),
+    (other_optimizer, {}, "another optimizer/config/beta_1: 0.9 for 0.5"),
     (classifier, {"batch_size": 16}, "another data"),
     (classifier, {"x": X[:30], "y": Y[:30]}, "another data"),
-    (classifier, {"shuffle": False}, "another fit"),
+    (classifier, {"shuffle": False}, "another fit/shuffle: true for false"),
+    (classifier, {"sample_weight": np.ones(40)}, "another fit/sample_weight: false for true"),
     (classifier, {"callbacks": [AtEpochEnd(None)]}, "another callbacks"),
 ])  # fmt: skip
 def test_a_folder_of_another_training(tmp_path, make, fit, differs):
@@ -357,8 +358,108 @@ def test_what_a_callback_cannot_remember(tmp_path):
         def get_state(self):
             return {"thing": self.thing}
 
-    with pytest.raises(ValueError, match=r"resume: expected numbers.*got object"):
-        classifier().fit(X, Y, resume=tmp_path, callbacks=[Odd()], verbose=0)
+    for thing, found in ((object(), "object"), ({1: 2.0}, "a dict by other keys"), ((1,), "tuple")):
+        model = classifier()
+        Odd.thing, before = thing, model.get_weights()
+        with pytest.raises(ValueError, match=f"resume: expected numbers.*got {found} at"):
+            model.fit(X, Y, resume=tmp_path, callbacks=[Odd()], verbose=0)
+        assert model.optimizer.iterations == 0  # before the first step
+        for a, b in zip(before, model.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_numbers_of_numpy_come_back_as_they_were(tmp_path):
+    class Keeps(Callback):
+        state_names = ("kept",)
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.kept = [np.float32(0.1), np.float64(0.1), np.int8(3), np.bool_(True), np.ones(()),
+                         np.zeros((0, 2)), {"nan": float("nan")}, None, 2**70, "text"]  # fmt: skip
+
+        kept = None
+
+    first, second = Keeps(), Keeps()
+    for callback in (first, second):
+        classifier().fit(X, Y, epochs=1, resume=tmp_path, callbacks=[callback], verbose=0)
+    for a, b in zip(first.kept, second.kept, strict=True):
+        assert type(a) is type(b) and repr(a) == repr(b)
+
+
+def test_a_callback_that_remembers_something_else_now(tmp_path):
+    class Counts(Callback):
+        state_names = ("count",)
+        count = other = 0
+
+    log = tmp_path / "log.csv"
+
+    def run(epochs):
+        model = classifier()
+        before = model.get_weights()
+        try:
+            model.fit(X, Y, epochs=epochs, resume=tmp_path / "run", verbose=0,
+                      callbacks=[Counts(), CSVLogger(log)])  # fmt: skip
+        except ValueError:
+            for a, b in zip(before, model.get_weights(), strict=True):
+                np.testing.assert_array_equal(a, b)
+            raise
+
+    run(2)
+    text = log.read_text()
+    Counts.state_names = ("count", "other")
+    with pytest.raises(ValueError, match="with count, other of Counts, got one with count"):
+        run(3)
+    assert log.read_text() == text
+    Counts.state_names = ("count",)
+    run(3)
+    assert log.read_text().startswith(text) and len(log.read_text().splitlines()) == 4
+
+
+def test_a_callback_that_changes_another_setting_of_the_optimizer(tmp_path):
+    class Clips(Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.optimizer.clipnorm = 0.5
+
+    def clipped(folder, epochs):
+        clstm.set_seed(5)
+        model = classifier()
+        model.fit(X, Y, epochs=epochs, resume=folder, callbacks=[Clips()], verbose=0)
+        return model.get_weights()
+
+    clipped(tmp_path / "parts", 2)
+    for a, b in zip(clipped(tmp_path / "parts", 3), clipped(tmp_path / "whole", 3), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_metrics_inside_metrics(tmp_path):
+    class Twice(clstm.metrics.Metric):
+        def __init__(self, name="twice"):
+            self.inner = clstm.metrics.Mean()
+            super().__init__(name)
+
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            self.inner.update_state(np.abs(y_pred))
+
+        def result(self):
+            return 2 * self.inner.result()
+
+        def reset_state(self):
+            self.inner.reset_state()
+
+    def make():
+        model = classifier()
+        model.compile("adam", "bce", metrics=[Twice()])
+        return model
+
+    every_point(tmp_path, make, 5, (1,), x=X, y=Y, epochs=2, batch_size=16)
+
+
+def test_the_bar_goes_on_within_an_epoch(tmp_path, capsys):
+    train(classifier, tmp_path, 3, 1, x=X, y=Y, batch_size=10)
+    model = classifier()
+    clstm.set_seed(5)
+    callbacks = [Interrupt(), BackupAndRestore(tmp_path, 1, delete_checkpoint=False)]
+    model.fit(X, Y, batch_size=10, callbacks=callbacks, verbose=1)
+    assert "4/4" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])

@@ -43,18 +43,26 @@ class BackupAndRestore(Callback):
         self.keep = positive("keep", keep)
         self._epoch = self._seen = 0
 
-    def open(self, run: Any) -> None:
+    def open(self, run: Any, signature: dict[str, Any]) -> None:
         """Read the last checkpoint; ValueError if it is not of this `resume.Run`."""
-        self._run = run
+        self._run, self._signature = run, signature
         checkpoints.prepare(self.backup_dir)
         self._found = checkpoints.newest(self.backup_dir)
         if self._found is not None:
-            run.check(self._found[0])
+            run.check(signature, self._found[0])
 
     def restore(self, epoch: int) -> tuple[int, int, dict[str, Any]]:
-        """Set the state that was found: the epoch and batch to go on with, and the last logs."""
+        """Set the state that was found: the epoch and batch to go on with, and the last logs.
+
+        Called after on_train_begin; ValueError, before anything is set, for a callback's state that
+        does not fit, or that cannot be written.
+        """
         found, self._found = self._found, None
-        return (epoch, 0, {}) if found is None else self._run.restore(*found)
+        if found is None:
+            self._run.capture(self._signature, epoch, 0, {})
+            return epoch, 0, {}
+        self._run.check_callbacks(found[0])
+        return self._run.restore(*found)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
@@ -69,7 +77,7 @@ class BackupAndRestore(Callback):
         self._save(epoch + 1, 0, logs or {})
 
     def _save(self, epoch: int, done: int, logs: dict[str, Any]) -> None:
-        content, tensors = self._run.capture(epoch, done, logs)
+        content, tensors = self._run.capture(self._signature, epoch, done, logs)
         checkpoints.save(self.backup_dir, epoch, done, content, tensors, self.keep)
 
     def end(self) -> None:

@@ -20,14 +20,18 @@ class Callback:
 
     `self.model` is the model and `self.params` a dict with "epochs", "steps" (None if unknown),
     "verbose" and, in `fit`, "metrics": the names in the logs of an epoch, each with "min" or "max",
-    what is better, or None. `logs` holds the loss and the metrics so far. To stop the training, set
-    `self.model.stop_training = True`. `state_names` are the attributes that are to be remembered
-    when a training is interrupted and goes on in another process (`fit(resume=...)`): numbers,
-    texts, None, arrays, and lists and dicts, by texts, of these. In a training that goes on within
-    an epoch, on_epoch_begin is not called again for it.
+    what is better, or None; and "added": those that callbacks add, likewise. `logs` holds the loss
+    and the metrics so far. To stop the training, set `self.model.stop_training = True`.
+
+    `log_names` are the names that its on_epoch_end adds to the logs, so that others may monitor or
+    write them. `state_names` are the attributes that are to be remembered when a training is
+    interrupted and goes on in another process (`fit(resume=...)`): numbers, texts, None, arrays,
+    and lists and dicts, by texts, of these. In a training that goes on within an epoch,
+    on_epoch_begin is not called again for it.
     """
 
     state_names: ClassVar[tuple[str, ...]] = ()
+    log_names: ClassVar[tuple[str, ...]] = ()
     reads_batch_logs = True  # whether its on_train_batch_end reads logs, which then are computed
     model: Any = None
     params: dict[str, Any]

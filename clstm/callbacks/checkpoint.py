@@ -49,7 +49,9 @@ class ModelCheckpoint(Monitor):
         known = params.get("metrics")
         if known is None:
             return  # an evaluation
-        if self.save_freq != "epoch":
+        if self.save_freq == "epoch":
+            known = known | params["added"]
+        else:
             known = [name for name in known if not name.startswith("val_")] + ["batch"]
             if self.save_best_only and self.monitor not in known:
                 raise ValueError(f"monitor: expected a quantity of batches with save_freq="

@@ -38,11 +38,11 @@ class CSVLogger(Callback):
         self.before = ""
         if self.append and self.filename.exists():
             self.before = self.filename.read_text(encoding="utf-8")
-        self.filename.write_text(self.before, encoding="utf-8")
+        self._begun = False  # the file is not touched before there is a line
 
     def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
-        self.filename.write_text(self.before + self.text, encoding="utf-8")
+        self._write(self.before + self.text, "w")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = logs or {}
@@ -55,8 +55,15 @@ class CSVLogger(Callback):
                 writer.writerow(["epoch", *self.keys])
         writer.writerow([epoch, *(_plain(logs.get(key, "NA")) for key in self.keys)])
         self.text += lines.getvalue()
-        with self.filename.open("a", encoding="utf-8") as file:
-            file.write(lines.getvalue())
+        if self._begun:
+            self._write(lines.getvalue(), "a")
+        else:
+            self._write(self.before + self.text, "w")
+
+    def _write(self, text: str, mode: str) -> None:
+        with self.filename.open(mode, encoding="utf-8") as file:
+            file.write(text)
+        self._begun = True
 
 
 class TensorBoard(Callback):

@@ -38,6 +38,7 @@ class Monitor(Callback):
         known = params.get("metrics")
         if known is None:
             return  # an evaluation
+        known = known | params["added"]
         if self.monitor not in known:
             raise ValueError(f"monitor: expected one of {', '.join(known)}, got {self.monitor!r}")
         mode = known[self.monitor] if self.mode == "auto" else self.mode
@@ -135,6 +136,7 @@ class ReduceLROnPlateau(Monitor):
     """
 
     state_names = ("wait", "best", "cooldown_counter")
+    log_names = ("learning_rate",)
 
     def __init__(
         self, monitor: str = "val_loss", factor: float = 0.1, patience: int = 10, verbose: int = 0,

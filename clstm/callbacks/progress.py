@@ -48,8 +48,13 @@ class Progress(Callback):
             )  # fmt: skip
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        if self._bar is not None and self._bar.update():  # true when the bar was drawn anew
-            self._bar.set_postfix_str(_text(self._results()), refresh=False)
+        bar = self._bar
+        if bar is None:
+            return
+        if batch > bar.n:  # a training that goes on within an epoch
+            bar.initial = bar.n = bar.last_print_n = batch
+        if bar.update():  # true when the bar was drawn anew
+            bar.set_postfix_str(_text(self._results()), refresh=False)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if self._bar is not None:

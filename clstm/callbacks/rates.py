@@ -20,6 +20,8 @@ class LearningRateScheduler(Callback):
     "learning_rate".
     """
 
+    log_names = ("learning_rate",)
+
     def __init__(self, schedule: Callable[..., float], verbose: int = 0):
         if not callable(schedule):
             raise TypeError(f"schedule: expected a function, got {type(schedule).__name__}")

@@ -55,14 +55,23 @@ class Metric(Configurable):
         raise NotImplementedError(f"{type(self).__name__} must define result")
 
     def get_state(self) -> dict[str, Any]:
-        """Copies of what has been added up: the attributes that are no arguments."""
+        """Copies of what has been added up: attributes that are no arguments, and of metrics."""
         arguments = parameters(type(self))
-        return {name: copy.deepcopy(value) for name, value in vars(self).items()
-                if name not in arguments and not isinstance(value, Configurable)}  # fmt: skip
+        own = {name: copy.deepcopy(value) for name, value in vars(self).items()
+               if name not in arguments and not isinstance(value, Configurable)}  # fmt: skip
+        return own | {name: metric.get_state() for name, metric in self._inner().items()}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Goes on from what `get_state` gave."""
-        vars(self).update(copy.deepcopy(state))
+        inner = self._inner()
+        for name, value in state.items():
+            if name in inner:
+                inner[name].set_state(value)
+            else:
+                setattr(self, name, copy.deepcopy(value))
+
+    def _inner(self) -> dict[str, Metric]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, Metric)}
 
     def reset_state(self) -> None:
         """Forgets all batches."""
