@@ -192,6 +192,9 @@ class Trainer:
             step = truncated.step(self, windows, data)
         objective = self._current_objective()
         self._check(objective, source, validation)
+        for epoch in range(epochs - initial_epoch):  # a schedule may fail: at once is better
+            for step_of_epoch in (0, (source.steps or 1) - 1):
+                self.optimizer.learning_rate_after(epoch * (source.steps or 0) + step_of_epoch)
         if class_weight is not None and isinstance(source, ArraySource):
             source.data = self._reader.weigh(source.data, class_weight)
         names = objective.names_of_logs()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from clstm import config, schedules
+from clstm import Dense, Sequential, config, schedules
 from clstm import optimizers as O
 
 RNG = np.random.default_rng(0)
@@ -173,3 +173,41 @@ def test_the_learning_rate_can_be_set():
     with pytest.raises(ValueError, match="learning_rate: "):
         optimizer.learning_rate = -1
     assert optimizer.learning_rate == 0.5
+
+
+@pytest.mark.parametrize(("make", "argument"), [
+    (lambda: schedules.PiecewiseConstantDecay([3], [0.1, -1]), r"values\[1\]"),
+    (lambda: schedules.PiecewiseConstantDecay([float("nan")], [0.1, 1]), r"boundaries\[0\]"),
+    (lambda: schedules.ExponentialDecay(-0.1, 5, 0.5), "initial_learning_rate"),
+    (lambda: schedules.ExponentialDecay(0.1, 5, -0.5), "decay_rate"),
+    (lambda: schedules.InverseTimeDecay(0.1, 5, -1), "decay_rate"),
+    (lambda: schedules.PolynomialDecay(0.1, 5, -1), "end_learning_rate"),
+    (lambda: schedules.PolynomialDecay(0.1, 5, power=-1), "power"),
+    (lambda: schedules.CosineDecay(0.1, 5, alpha=-1), "alpha"),
+    (lambda: schedules.CosineDecay(0.1, 5, warmup_target=-1), "warmup_target"),
+    (lambda: schedules.CosineDecay(0.1, 5, warmup_steps=-1), "warmup_steps"),
+    (lambda: schedules.CosineDecayRestarts(0.1, 5, m_mul=-1), "m_mul"),
+])  # fmt: skip
+def test_arguments_of_schedules_that_would_go_below_zero(make, argument):
+    with pytest.raises(ValueError, match=f"{argument}: expected"):
+        make()
+
+
+def test_a_schedule_that_goes_below_zero_is_found_before_the_first_step(tmp_path):
+    class Falls(schedules.LearningRateSchedule):
+        def __call__(self, step):
+            return 0.1 - 0.01 * step
+
+    model = Sequential([Dense(1, input_shape=(2,))])
+    model.compile(O.SGD(Falls()), "mse")
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=r"learning_rate: Falls at step 11: expected .*>= 0"):
+        model.fit(np.ones((12, 2)), np.ones((12, 1)), batch_size=2, epochs=2, verbose=0,
+                  resume=tmp_path / "run")  # fmt: skip
+    assert model.optimizer.iterations == 0 and not list(tmp_path.iterdir())
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    model.fit(np.ones((12, 2)), np.ones((12, 1)), batch_size=2, epochs=1, verbose=0)
+    with pytest.raises(ValueError, match="learning_rate: Falls at step 11"):
+        model.fit(((np.ones((2, 2)), np.ones((2, 1))) for _ in range(9)), verbose=0)
+    assert model.optimizer.iterations == 11  # the whole steps before it

@@ -95,12 +95,15 @@ class Optimizer(Configurable):
         Raises:
             ValueError, TypeError: the schedule gives what is no finite number of at least 0.
         """
+        return self.learning_rate_after(0)
+
+    def learning_rate_after(self, calls: int) -> float:
+        """`current_learning_rate` after so many further calls of `apply`."""
         rate = self._learning_rate
         if not isinstance(rate, LearningRateSchedule):
             return rate
-        step = self.iterations * (self.gradient_accumulation_steps or 1) + self.accumulated
-        name = f"learning_rate: {type(rate).__name__} at step {step}"
-        return number(name, rate(step), least=0)
+        step = self.iterations * (self.gradient_accumulation_steps or 1) + self.accumulated + calls
+        return number(f"learning_rate: {type(rate).__name__} at step {step}", rate(step), least=0)
 
     def exclude_from_weight_decay(self, var_names: Sequence[str]) -> None:
         """Let weights keep their size whose name, "layer/weight", one of these patterns occurs in.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import _serialize
+from .._arrays import number
 from .._serialize import Configurable
 
 
@@ -16,6 +17,11 @@ class LearningRateSchedule(Configurable):
     def __call__(self, step: int) -> float:
         """Returns the learning rate of the step after `step` finished steps."""
         raise NotImplementedError(f"{type(self).__name__} must define __call__")
+
+
+def rate(name: str, value: Any) -> float:
+    """`value` as a learning rate that a schedule may give, a finite number of at least 0."""
+    return number(name, value, least=0)
 
 
 def get(identifier: Any) -> LearningRateSchedule | None:

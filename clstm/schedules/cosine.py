@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from .._arrays import number, positive, share
+from .._arrays import number, positive, share, whole
 from .._serialize import register
-from .base import LearningRateSchedule
+from .base import LearningRateSchedule, rate
 
 
 @register("schedule")
@@ -20,14 +20,14 @@ class CosineDecay(LearningRateSchedule):
     steps count from the end of the warm-up. Source: Loshchilov and Hutter 2017, SGDR.
 
     Args:
-        initial_learning_rate: float, the rate at step 0.
+        initial_learning_rate: number >= 0, the rate at step 0.
         decay_steps: number > 0, without the warm-up.
-        alpha: float, the last rate as a fraction of start. Default 0.
-        warmup_target: float or None. Default None.
+        alpha: number >= 0, the last rate as a fraction of start. Default 0.
+        warmup_target: number >= 0 or None. Default None.
         warmup_steps: int >= 0. Default 0.
 
     Raises:
-        ValueError: decay_steps <= 0 or warmup_steps < 0.
+        TypeError, ValueError: an argument is none of these.
     """
 
     def __init__(
@@ -39,14 +39,12 @@ class CosineDecay(LearningRateSchedule):
         warmup_target: float | None = None,
         warmup_steps: int = 0,
     ) -> None:
-        if warmup_steps < 0:
-            raise ValueError(f"warmup_steps must be >= 0, received {warmup_steps}")
-        self.initial_learning_rate = initial_learning_rate
+        self.initial_learning_rate = rate("initial_learning_rate", initial_learning_rate)
         self.decay_steps = number("decay_steps", decay_steps, above=0)
-        self.alpha = alpha
+        self.alpha = number("alpha", alpha, least=0)
         self.name = name
-        self.warmup_target = warmup_target
-        self.warmup_steps = warmup_steps
+        self.warmup_target = None if warmup_target is None else rate("warmup_target", warmup_target)
+        self.warmup_steps = whole("warmup_steps", warmup_steps)
 
     def __call__(self, step: int) -> float:
         start = self.initial_learning_rate
@@ -67,14 +65,14 @@ class CosineDecayRestarts(LearningRateSchedule):
     is ((1 - alpha) * 0.5 * m_mul ** i * (1 + cos(pi p)) + alpha) * initial_learning_rate.
 
     Args:
-        initial_learning_rate: float, the rate at step 0.
+        initial_learning_rate: number >= 0, the rate at step 0.
         first_decay_steps: number > 0.
         t_mul: number >= 1, what a period is longer than the one before. Default 2.
-        m_mul: float, what its first rate is times that of the one before. Default 1.
-        alpha: float, the last rate as a fraction of the first. Default 0.
+        m_mul: number >= 0, what its first rate is times that of the one before. Default 1.
+        alpha: number >= 0, the last rate as a fraction of the first. Default 0.
 
     Raises:
-        ValueError: first_decay_steps <= 0 or t_mul < 1.
+        TypeError, ValueError: an argument is none of these.
     """
 
     def __init__(
@@ -86,11 +84,11 @@ class CosineDecayRestarts(LearningRateSchedule):
         alpha: float = 0.0,
         name: str = "SGDRDecay",
     ) -> None:
-        self.initial_learning_rate = initial_learning_rate
+        self.initial_learning_rate = rate("initial_learning_rate", initial_learning_rate)
         self.first_decay_steps = number("first_decay_steps", first_decay_steps, above=0)
         self.t_mul = number("t_mul", t_mul, least=1)
-        self.m_mul = m_mul
-        self.alpha = alpha
+        self.m_mul = number("m_mul", m_mul, least=0)
+        self.alpha = number("alpha", alpha, least=0)
         self.name = name
 
     def __call__(self, step: int) -> float:

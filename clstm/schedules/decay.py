@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from .._arrays import number
 from .._serialize import register
-from .base import LearningRateSchedule
+from .base import LearningRateSchedule, rate
 
 
 @register("schedule")
@@ -17,13 +17,13 @@ class ExponentialDecay(LearningRateSchedule):
     """initial_learning_rate * decay_rate ** (step / decay_steps).
 
     Args:
-        initial_learning_rate: float, the rate at step 0.
+        initial_learning_rate: number >= 0, the rate at step 0.
         decay_steps: number > 0.
-        decay_rate: float, the factor per decay_steps.
+        decay_rate: number >= 0, the factor per decay_steps.
         staircase: floor step / decay_steps to a whole number. Default False.
 
     Raises:
-        ValueError: decay_steps <= 0.
+        TypeError, ValueError: an argument is none of these.
     """
 
     def __init__(
@@ -34,9 +34,9 @@ class ExponentialDecay(LearningRateSchedule):
         staircase: bool = False,
         name: str = "ExponentialDecay",
     ) -> None:
-        self.initial_learning_rate = initial_learning_rate
+        self.initial_learning_rate = rate("initial_learning_rate", initial_learning_rate)
         self.decay_steps = number("decay_steps", decay_steps, above=0)
-        self.decay_rate = decay_rate
+        self.decay_rate = number("decay_rate", decay_rate, least=0)
         self.staircase = staircase
         self.name = name
 
@@ -52,13 +52,13 @@ class InverseTimeDecay(LearningRateSchedule):
     """initial_learning_rate / (1 + decay_rate * step / decay_steps).
 
     Args:
-        initial_learning_rate: float, the rate at step 0.
+        initial_learning_rate: number >= 0, the rate at step 0.
         decay_steps: number > 0.
-        decay_rate: float.
+        decay_rate: number >= 0.
         staircase: floor step / decay_steps to a whole number. Default False.
 
     Raises:
-        ValueError: decay_steps <= 0.
+        TypeError, ValueError: an argument is none of these.
     """
 
     def __init__(
@@ -69,9 +69,9 @@ class InverseTimeDecay(LearningRateSchedule):
         staircase: bool = False,
         name: str = "InverseTimeDecay",
     ) -> None:
-        self.initial_learning_rate = initial_learning_rate
+        self.initial_learning_rate = rate("initial_learning_rate", initial_learning_rate)
         self.decay_steps = number("decay_steps", decay_steps, above=0)
-        self.decay_rate = decay_rate
+        self.decay_rate = number("decay_rate", decay_rate, least=0)
         self.staircase = staircase
         self.name = name
 
@@ -90,14 +90,14 @@ class PolynomialDecay(LearningRateSchedule):
     the rate rises again at each multiple.
 
     Args:
-        initial_learning_rate: float, the rate at step 0.
+        initial_learning_rate: number >= 0, the rate at step 0.
         decay_steps: number > 0.
-        end_learning_rate: float. Default 0.0001.
-        power: float. Default 1.
+        end_learning_rate: number >= 0. Default 0.0001.
+        power: number >= 0. Default 1.
         cycle: bool. Default False.
 
     Raises:
-        ValueError: decay_steps <= 0.
+        TypeError, ValueError: an argument is none of these.
     """
 
     def __init__(
@@ -109,10 +109,10 @@ class PolynomialDecay(LearningRateSchedule):
         cycle: bool = False,
         name: str = "PolynomialDecay",
     ) -> None:
-        self.initial_learning_rate = initial_learning_rate
+        self.initial_learning_rate = rate("initial_learning_rate", initial_learning_rate)
         self.decay_steps = number("decay_steps", decay_steps, above=0)
-        self.end_learning_rate = end_learning_rate
-        self.power = power
+        self.end_learning_rate = rate("end_learning_rate", end_learning_rate)
+        self.power = number("power", power, least=0)
         self.cycle = cycle
         self.name = name
 
@@ -129,10 +129,10 @@ class PiecewiseConstantDecay(LearningRateSchedule):
 
     Args:
         boundaries: strictly increasing steps, at least one.
-        values: rates, one more than boundaries.
+        values: numbers >= 0, one more than boundaries.
 
     Raises:
-        ValueError: the lengths do not fit, or boundaries do not increase.
+        TypeError, ValueError: an argument is none of these, or the lengths do not fit.
     """
 
     def __init__(
@@ -149,8 +149,8 @@ class PiecewiseConstantDecay(LearningRateSchedule):
             )
         if any(b <= a for a, b in pairwise(boundaries)):
             raise ValueError(f"boundaries must increase strictly, received {boundaries}")
-        self.boundaries = boundaries
-        self.values = values
+        self.boundaries = [number(f"boundaries[{k}]", b) for k, b in enumerate(boundaries)]
+        self.values = [rate(f"values[{k}]", value) for k, value in enumerate(values)]
         self.name = name
 
     def __call__(self, step: int) -> float:
