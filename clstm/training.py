@@ -186,6 +186,9 @@ class Trainer:
             validation = open_source(self, *parts, *[None] * (3 - len(parts)),
                                      validation_batch_size or batch_size, validation_steps,
                                      steps_name="validation_steps")  # fmt: skip
+        if validation is None and self.optimizer.watches_validation:
+            raise ValueError("validation_data: expected some for the optimizer "
+                             f"{type(self.optimizer).__name__}, got none")  # fmt: skip
         step = loop.train_step
         if windows is not None:
             data = source.data if isinstance(source, ArraySource) else source.first
@@ -229,7 +232,11 @@ class Trainer:
                 if validation is not None and is_due(epoch + 1):
                     result = loop.evaluate(self, validation, objective, call)
                     logs |= {f"val_{name}": value for name, value in result.items()}
+                    self.optimizer.observe(result["loss"])
                 call("on_epoch_end", epoch, logs)
+            if epochs > initial_epoch:
+                self._parameters = weights = self._parameters.current()
+                self.optimizer.finalize_variable_values(weights.values[: weights.trained])
         finally:
             call("on_train_end", logs)
         if backup is not None:

@@ -41,7 +41,7 @@ class Optimizer(Configurable):
 
     kind = "optimizer"
     slot_names: ClassVar[tuple[str, ...]] = ()
-    watches_validation = False  # whether `fit` has to tell it the validation loss
+    watches_validation = False  # `fit` has to validate, and calls `observe`
 
     def __init__(
         self,
@@ -158,6 +158,9 @@ class Optimizer(Configurable):
         names = [*self.slot_names, *(["average"] if self.use_ema else []),
                  *(["accumulated"] if self.gradient_accumulation_steps else [])]  # fmt: skip
         self.slots = {name: np.zeros_like(params) for name in names}
+
+    def observe(self, loss: float) -> None:
+        """Take the loss of a validation, where that matters: `watches_validation`."""
 
     def finalize_variable_values(self, params: Array) -> None:
         """Let `params` be the average of the training, if one is kept."""
