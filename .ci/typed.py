@@ -2,8 +2,19 @@
 
 import numpy as np
 
-from clstm import LSTM, Dense, Model, Sequential, gradient_health, load_model
+from clstm import (
+    LSTM,
+    Dense,
+    Model,
+    Sequential,
+    find_learning_rate,
+    gradient_health,
+    lbfgs,
+    load_model,
+)
 from clstm import functional as F
+from clstm.optimizers import NTASGD
+from clstm.schedules import OneCycle
 
 
 def train(x: np.ndarray, y: np.ndarray) -> list[float]:
@@ -28,3 +39,9 @@ def vanishing(model: Model, x: np.ndarray, y: np.ndarray) -> list[str]:
     health = gradient_health(model, x, y, saturated=(0.1, 0.9))
     health.plot("health.png")
     return [layer.name for layer in health.layers if layer.verdict == "vanishes"]
+
+
+def tuned(model: Model, x: np.ndarray, y: np.ndarray) -> float:
+    rate = find_learning_rate(model, x, y).suggestion or 0.01
+    model.compile(NTASGD(OneCycle(rate, 100), clipnorm=1.0, gradient_accumulation_steps=2), "mse")
+    return lbfgs(model, x, y, max_iterations=5).loss

@@ -33,6 +33,7 @@ from . import (
     schedules,
 )
 from ._serialize import register
+from .full_batch import lbfgs
 from .health import gradient_health
 from .io.model_file import load_model
 from .layers import (
@@ -68,14 +69,16 @@ from .layers import (
 )
 from .models import Model, Sequential
 from .random import set_seed
+from .rate_finder import find_learning_rate
 
 __all__ = [
-    "LSTM", "MLSTM", "Activation", "ActivityRegularization", "Add", "AlphaDropout", "Attention",
-    "AttentionPooling", "Bidirectional", "Concatenate", "Dense", "Dropout", "Embedding", "Flatten",
-    "GaussianDropout", "GaussianNoise", "GlobalAveragePooling1D", "GlobalMaxPooling1D", "Input",
-    "Layer", "LayerNormalization", "Masking", "Model", "MultiHeadAttention", "PositionEmbedding",
-    "PositionalEncoding", "Reshape", "Sequential", "SpatialDropout1D", "TimeDistributed",
-    "TransformerBlock", "activations", "callbacks", "config", "constraints", "datasets", "decoding",
-    "functional", "gradient_health", "initializers", "layers", "load_model", "losses", "metrics",
+    "LSTM", "MLSTM", "Activation", "ActivityRegularization", "Add", "AlphaDropout",
+    "Attention", "AttentionPooling", "Bidirectional", "Concatenate", "Dense", "Dropout",
+    "Embedding", "Flatten", "GaussianDropout", "GaussianNoise", "GlobalAveragePooling1D",
+    "GlobalMaxPooling1D", "Input", "Layer", "LayerNormalization", "Masking", "Model",
+    "MultiHeadAttention", "PositionEmbedding", "PositionalEncoding", "Reshape", "Sequential",
+    "SpatialDropout1D", "TimeDistributed", "TransformerBlock", "activations", "callbacks",
+    "config", "constraints", "datasets", "decoding", "find_learning_rate", "functional",
+    "gradient_health", "initializers", "layers", "lbfgs", "load_model", "losses", "metrics",
     "optimizers", "random", "register", "regularizers", "schedules", "set_seed",
 ]  # fmt: skip

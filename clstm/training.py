@@ -186,6 +186,9 @@ class Trainer:
             validation = open_source(self, *parts, *[None] * (3 - len(parts)),
                                      validation_batch_size or batch_size, validation_steps,
                                      steps_name="validation_steps")  # fmt: skip
+        if validation is None and self.optimizer.watches_validation:
+            raise ValueError("validation_data: expected some for the optimizer "
+                             f"{type(self.optimizer).__name__}, got none")  # fmt: skip
         step = loop.train_step
         if windows is not None:
             data = source.data if isinstance(source, ArraySource) else source.first
@@ -213,7 +216,7 @@ class Trainer:
             backup.open(run, signature(run))
         self.stop_training = False
         self.history = history
-        done, logs = 0, {}
+        asked, done, logs = epochs > initial_epoch, 0, {}
         call("on_train_begin", {})
         try:
             if backup is not None:
@@ -237,7 +240,11 @@ class Trainer:
                 if validation is not None and is_due(epoch + 1):
                     result = loop.evaluate(self, validation, objective, call)
                     logs |= {f"val_{name}": value for name, value in result.items()}
+                    self.optimizer.observe(result["loss"])
                 call("on_epoch_end", epoch, logs)
+            if asked:  # also after a resume with nothing left to train
+                self._parameters = weights = self._parameters.current()
+                self.optimizer.finalize_variable_values(weights.values[: weights.trained])
         finally:
             call("on_train_end", logs)
         if backup is not None:

@@ -1,5 +1,6 @@
 """Callbacks: what may happen beside the training."""
 
+from .averages import SwapEMAWeights
 from .backup import BackupAndRestore
 from .base import Callback, CallbackList
 from .checkpoint import ModelCheckpoint
@@ -12,5 +13,5 @@ from .rates import LearningRateScheduler
 __all__ = [
     "BackupAndRestore", "CSVLogger", "Callback", "CallbackList", "EarlyStopping", "History",
     "LambdaCallback", "LearningRateScheduler", "ModelCheckpoint", "Monitor", "Progress",
-    "ReduceLROnPlateau", "TensorBoard", "TerminateOnNaN",
+    "ReduceLROnPlateau", "SwapEMAWeights", "TensorBoard", "TerminateOnNaN",
 ]  # fmt: skip

@@ -67,7 +67,7 @@ class Executor:
         layers = {id(step.layer): step.layer for step in self._steps}.values()
         trained = {id(part): part for layer in layers for part in layer.trained()}.values()
         self._regularized = [(p, n, r) for p in trained for n, r in p.regularizers.items()]
-        self._constrained = [(p, n, c) for p in trained for n, c in p.constraints.items()]
+        self.constrained = [(p, n, c) for p in trained for n, c in p.constraints.items()]
 
     def forward(
         self, inputs: Sequence[Array], training: bool = False, keep: bool = False
@@ -154,7 +154,7 @@ class Executor:
 
     def constrain(self) -> None:
         """Project the weights that have constraints."""
-        for part, name, constraint in self._constrained:
+        for part, name, constraint in self.constrained:
             part.params[name][...] = constraint(part.params[name])
 
     def stateful(self) -> Iterator[Layer]:

@@ -5,6 +5,7 @@ over both in C. t counts the steps from 1, g is the gradient after clipping.
 """
 
 from .adam import Adam, Adamax, AdamW, Nadam, RAdam
+from .averaged import NTASGD
 from .base import Optimizer
 from .lamb import Lamb
 from .lion import Lion
@@ -12,6 +13,6 @@ from .scaled import Adadelta, Adagrad, RMSprop
 from .sgd import SGD
 
 __all__ = [
-    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lamb", "Lion", "Nadam", "Optimizer",
-    "RAdam", "RMSprop",
+    "NTASGD", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lamb", "Lion", "Nadam",
+    "Optimizer", "RAdam", "RMSprop",
 ]  # fmt: skip

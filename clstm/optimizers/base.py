@@ -41,7 +41,7 @@ class Optimizer(Configurable):
 
     kind = "optimizer"
     slot_names: ClassVar[tuple[str, ...]] = ()
-    watches_validation = False  # whether `fit` has to tell it the validation loss
+    watches_validation = False  # `fit` has to validate, and calls `observe`
 
     def __init__(
         self,
@@ -75,6 +75,7 @@ class Optimizer(Configurable):
         self.gradient_accumulation_steps = steps
         self.iterations = 0
         self.accumulated = 0  # gradients in the slot of that name
+        self.exchanged = False  # whether the parameters and their average have changed places
         self.excluded: list[str] = []  # patterns of weights that do not decay
         self.slots: dict[str, Array] = {}
 
@@ -162,16 +163,31 @@ class Optimizer(Configurable):
                  *(["accumulated"] if self.gradient_accumulation_steps else [])]  # fmt: skip
         self.slots = {name: np.zeros_like(params) for name in names}
 
+    def observe(self, loss: float) -> None:
+        """Take the loss of a validation, where that matters: `watches_validation`."""
+
     def finalize_variable_values(self, params: Array) -> None:
         """Let `params` be the average of the training, if one is kept."""
-        if self.use_ema and self.slots:
-            params[...] = self.slots["average"]
+        if not self.use_ema or not self.slots:
+            return
+        if self.exchanged:
+            self.exchange(params)
+        params[...] = self.slots["average"]
+
+    def exchange(self, params: Array) -> None:
+        """Let `params` and their average of `use_ema` change places, if there is one yet."""
+        if self.slots:
+            average, kept = self.slots["average"], params.copy()
+            params[...] = average
+            average[...] = kept
+            self.exchanged = not self.exchanged
 
     def get_state(self) -> dict[str, Any]:
         """All that the next steps depend on beside the arguments and the slots, as JSON values."""
         return {
             "iterations": self.iterations,
             "accumulated": self.accumulated,
+            "exchanged": self.exchanged,
             "excluded": self.excluded,
         }
 
@@ -185,7 +201,9 @@ class Optimizer(Configurable):
         if unknown:
             raise ValueError(f"optimizer: expected a state of {type(self).__name__}, got {unknown}")
         counts = {k: whole(k, state[k]) for k in ("iterations", "accumulated") if k in state}
+        exchanged = boolean("exchanged", state.get("exchanged", self.exchanged))
         self.exclude_from_weight_decay(state.get("excluded", self.excluded))
+        self.exchanged = exchanged
         for name, count in counts.items():
             setattr(self, name, count)
 
