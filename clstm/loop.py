@@ -58,8 +58,7 @@ def train_step(model: Any, batch: Batch, objective: Objective, window: Window = 
     executor.add_penalty_gradients(share)
     n = parameters.trained
     with Whole():
-        optimizer.apply(parameters.grads[:n], parameters.values[:n], parameters.trained_segments,
-                        parameters.trained_names)  # fmt: skip
+        optimizer.apply(parameters.grads[:n], parameters.values[:n], parameters.trained_weights)
         executor.constrain()
 
 

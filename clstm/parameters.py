@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .layers.base import Layer
+from .optimizers.base import Weight
 
 Array = np.ndarray
 ALIGNMENT = 64  # bytes
@@ -21,8 +22,7 @@ class Parameters:
 
     values, grads (n,): all weights and all gradients.
     owners: (layer, name) of each weight; segments: its (begin, end).
-    trained: what training changes is the first `trained` elements, and the first so many segments
-    are `trained_segments`; `trained_names` are theirs, "layer/weight".
+    trained: what training changes is the first `trained` elements, `trained_weights`.
     """
 
     def __init__(self, layers: Sequence[Layer]):
@@ -45,9 +45,12 @@ class Parameters:
             size += -(-count // unit) * unit
             if id(part) in self._trained_ids:
                 self.trained = size
-        self.trained_segments = [s for s in self.segments if s[1] <= self.trained]
-        count = len(self.trained_segments)
-        self.trained_names = [f"{part.name}/{name}" for part, name in owners[:count]]
+        self.trained_weights = [
+            Weight(begin, end, f"{part.name}/{name}",
+                   part.params[name].shape[-1] if name in part.tables else 0)
+            for (part, name), (begin, end) in zip(owners, self.segments, strict=True)
+            if end <= self.trained
+        ]  # fmt: skip
         self.values = _aligned_zeros(size, dtype)
         self.grads = _aligned_zeros(size, dtype)
         for (part, name), (begin, end) in zip(owners, self.segments, strict=True):

@@ -1,6 +1,7 @@
 """Tests import the installed clstm: the source folder beside them has no compiled modules, unless
 it was built in place, and `python -m pytest` would find it first."""
 
+import signal
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -11,6 +12,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 if not any((ROOT / "clstm/_kernels" / f"_dispatch{s}").exists() for s in EXTENSION_SUFFIXES):
     sys.path[:] = [place for place in sys.path if Path(place or ".").resolve() != ROOT]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def answer_interrupts():
+    """A shell starts what runs in the background with SIGINT ignored: no Ctrl-C would come."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

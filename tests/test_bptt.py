@@ -49,9 +49,9 @@ def still():
     optimizer.seen = []
     apply = optimizer.apply
 
-    def seen(grads, params, segments=None, names=None):
+    def seen(grads, params, weights):
         optimizer.seen.append(grads.copy())
-        apply(grads, params, segments, names)
+        apply(grads, params, weights)
 
     optimizer.apply = seen
     return optimizer

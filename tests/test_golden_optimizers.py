@@ -15,11 +15,11 @@ import pytest
 
 import clstm.optimizers
 import clstm.schedules
+from clstm.optimizers import Weight
 
 load = runpy.run_path(str(Path(__file__).parent / "golden" / "golden_io.py"))["load"]
 KERAS, TORCH = load("keras_optimizers.npz"), load("torch_optimizers.npz")
-SEGMENTS = [(0, 12), (12, 17)]  # a (4, 3) and a (5,) variable
-NAMES = ["layer/kernel", "layer/bias"]
+WEIGHTS = [Weight(0, 12, "layer/kernel"), Weight(12, 17, "layer/bias")]  # (4, 3) and (5,)
 
 
 def named(cases, kind):
@@ -41,7 +41,7 @@ def run(case, start, grads, dtype):
         optimizer.exclude_from_weight_decay(["bias"])
     params, path = start.astype(dtype), []
     for g in grads:
-        optimizer.apply(g.astype(dtype), params, SEGMENTS, NAMES)
+        optimizer.apply(g.astype(dtype), params, WEIGHTS)
         path.append(params.copy())
     assert params.dtype == dtype
     optimizer.finalize_variable_values(params)

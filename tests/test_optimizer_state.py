@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import clstm
-from clstm import LSTM, Dense, Sequential, load_model
+from clstm import LSTM, Dense, Embedding, Sequential, load_model
 from clstm import optimizers as O
 from clstm.callbacks import Callback, ModelCheckpoint, SwapEMAWeights
 from clstm.schedules import ExponentialDecay, LearningRateSchedule
@@ -31,7 +31,7 @@ def same(one, two):
 
 
 OPTIMIZERS = [
-    O.Nadam(), O.Adamax(), O.RAdam(beta_2=0.9), O.Adadelta(1.0), O.Lion(), O.Lamb(),
+    O.Nadam(), O.Adamax(), O.LazyAdam(), O.RAdam(beta_2=0.9), O.Adadelta(1.0), O.Lion(), O.Lamb(),
     O.Adam(use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=4),
     O.AdamW(gradient_accumulation_steps=4, use_ema=True), O.NTASGD(0.1, patience=1, clipnorm=1.0),
     O.SGD(ExponentialDecay(0.1, 2, 0.5), gradient_accumulation_steps=5, momentum=0.5),
@@ -233,7 +233,7 @@ class TestWeightDecay:
             optimizer.exclude_from_weight_decay(["("])
         optimizer.exclude_from_weight_decay(["bias"])
         p = np.ones(3)
-        with pytest.raises(ValueError, match="names: "):
+        with pytest.raises(ValueError, match="weights: expected their names"):
             optimizer.apply(np.ones(3), p)
         assert (p == 1).all() and optimizer.iterations == 0 and not optimizer.slots
 
@@ -290,3 +290,52 @@ def test_a_schedule_that_gives_no_rate_changes_nothing(value):
 def test_errors(make, error, words):
     with pytest.raises(error, match=words):
         make()
+
+
+class TestLazyAdam:
+    @pytest.mark.parametrize("amsgrad", [False, True])
+    def test_rows_that_a_batch_does_not_use_stay(self, amsgrad):
+        """Against Adam on the used rows alone, with the same t."""
+        size, row, used = 40, 6, [[3, 8], [8, 39, 0], [], [5]]
+        lazy, adam = O.LazyAdam(0.1, amsgrad=amsgrad), O.Adam(0.1, amsgrad=amsgrad)
+        count = size * row
+        p = RNG.normal(size=4 + count + 7)
+        weights = [O.Weight(0, 4, "a"), O.Weight(4, 4 + count, "table", row),
+                   O.Weight(4 + count, 11 + count, "b")]  # fmt: skip
+        q, table = p.copy(), slice(4, 4 + count)
+        for ids in used:
+            g = np.zeros_like(p)
+            g[:4], g[-7:] = RNG.normal(size=4), RNG.normal(size=7)
+            g[table].reshape(size, row)[ids] = RNG.normal(size=(len(ids), row))
+            kept, slots = q.copy(), {k: v.copy() for k, v in adam.slots.items()}
+            adam.apply(g.copy(), q)
+            others = [k for k in range(size) if k not in ids]
+            for now, before in [(q, kept), *((adam.slots[k], slots[k]) for k in slots)]:
+                now[table].reshape(size, row)[others] = before[table].reshape(size, row)[others]
+            if not slots:
+                for slot in adam.slots.values():
+                    slot[table].reshape(size, row)[others] = 0
+            lazy.apply(g.copy(), p, weights)
+            np.testing.assert_array_equal(p, q)
+            for name, slot in adam.slots.items():
+                np.testing.assert_array_equal(lazy.slots[name], slot)
+
+    def test_in_a_model(self):
+        ids, y = np.array([[1, 4, 1], [4, 4, 7]]), np.ones(2)
+
+        def run(optimizer):
+            clstm.set_seed(3)
+            model = Sequential([Embedding(9, 4), LSTM(3), Dense(1)])
+            model.compile(optimizer, "mse")
+            model.build((None, 3))
+            before = model.get_weights()
+            for batch in (ids, ids[:1]):
+                model.train_on_batch(batch, y[: len(batch)])
+            return before, model.get_weights()
+
+        before, after = run(O.LazyAdam(0.1))
+        changed = (before[0] != after[0]).any(axis=1)
+        assert changed.tolist() == [k in (1, 4, 7) for k in range(9)]
+        _, eager = run(O.Adam(0.1))
+        assert same(after[0][[1, 4]], eager[0][[1, 4]])  # in both batches
+        assert (after[0][7] != eager[0][7]).any()  # Adam moves it on

@@ -18,10 +18,10 @@ ALL = [
 WHOLE = [*ALL, O.Lamb, lambda **k: O.SGD(gradient_accumulation_steps=2, use_ema=True, **k)]
 
 
-def steps(optimizer, params, grads, segments=None):
+def steps(optimizer, params, grads, weights=None):
     params = params.copy()
     for g in grads:
-        optimizer.apply(g.copy(), params, segments)
+        optimizer.apply(g.copy(), params, weights)
     return params
 
 
@@ -63,7 +63,8 @@ def test_the_same_bits_on_any_threads_and_instruction_set(make, dtype, restore):
 def test_nan_is_seen_and_stays_where_it_is(make):
     grads = np.ones((4, 40), "f4")
     grads[:, 3] = np.nan
-    got = steps(make(), np.ones(40, "f4"), grads, [(0, 10), (10, 40)])
+    got = steps(make(), np.ones(40, "f4"), grads,
+                [O.Weight(0, 10), O.Weight(10, 40)])  # fmt: skip
     assert np.isnan(got[3]) and np.isfinite(got[10:]).all()
 
 
@@ -85,12 +86,12 @@ def test_clipvalue():
 
 def test_clipnorm_is_of_each_weight_and_global_clipnorm_of_all():
     g = np.array([3.0, 4.0, 0.6, 0.8])
-    segments = [(0, 2), (2, 4)]
-    got = steps(O.SGD(1.0, clipnorm=1.0), np.zeros(4), [g], segments)
+    weights = [O.Weight(0, 2), O.Weight(2, 4)]
+    got = steps(O.SGD(1.0, clipnorm=1.0), np.zeros(4), [g], weights)
     np.testing.assert_allclose(got, [-0.6, -0.8, -0.6, -0.8])
-    got = steps(O.SGD(1.0, global_clipnorm=1.0), np.zeros(4), [g], segments)
+    got = steps(O.SGD(1.0, global_clipnorm=1.0), np.zeros(4), [g], weights)
     np.testing.assert_allclose(got, -g / np.linalg.norm(g))
-    got = steps(O.SGD(1.0, global_clipnorm=100.0), np.zeros(4), [g], segments)
+    got = steps(O.SGD(1.0, global_clipnorm=100.0), np.zeros(4), [g], weights)
     np.testing.assert_array_equal(got, -g)
 
 

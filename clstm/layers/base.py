@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -72,6 +72,7 @@ class Layer(Configurable):
     supports_masking = True  # outputs have the mask of the inputs
     rank: int | None = None  # of the inputs, batch included; None: any
     takes_lists = False  # inputs may be a list of several arrays
+    tables: ClassVar[tuple[str, ...]] = ()  # weights whose rows are looked up, few in a batch
 
     def __init__(
         self,

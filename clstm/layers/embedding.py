@@ -22,6 +22,8 @@ class Embedding(Layer):
     Weights: embeddings (input_dim, output_dim).
     """
 
+    tables = ("embeddings",)
+
     def __init__(
         self,
         input_dim: int,

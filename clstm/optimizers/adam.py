@@ -12,7 +12,7 @@ from .._arrays import fraction, number
 from .._kernels import _optim
 from .._serialize import register
 from ..schedules import LearningRateSchedule
-from .base import Array, Optimizer, Segments
+from .base import Array, Optimizer, Weights
 
 
 @register("optimizer")
@@ -36,10 +36,12 @@ class Adam(Optimizer):
         self.amsgrad = bool(amsgrad)
         self.slot_names = ("m", "v", "largest") if self.amsgrad else ("m", "v")
 
-    def _step(self, params: Array, grads: Array, rate: float, segments: Segments) -> None:
+    def _step(self, params: Array, grads: Array, rate: float, weights: Weights) -> None:
+        self._adam(params, grads, self.slots, rate)
+
+    def _adam(self, params: Array, grads: Array, slots: dict[str, Array], rate: float) -> None:
         t = self.iterations + 1
         alpha = rate * math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
-        slots = self.slots
         _optim.adam(params, grads, slots["m"], slots["v"], slots.get("largest"), alpha, 0,
                     self.beta_1, self.beta_2, self.epsilon)  # fmt: skip
 
@@ -84,7 +86,7 @@ class Nadam(_Moments):
 
     _product = (0, 1.0)  # of so many u
 
-    def _step(self, params: Array, grads: Array, rate: float, segments: Segments) -> None:
+    def _step(self, params: Array, grads: Array, rate: float, weights: Weights) -> None:
         t = self.iterations + 1
         u, following = self._momentum(t), self._momentum(t + 1)
         done, product = self._product if self._product[0] <= t else (0, 1.0)
@@ -118,7 +120,7 @@ class RAdam(_Moments):
     ):
         super().__init__(learning_rate, beta_1, beta_2, epsilon, **kwargs)
 
-    def _step(self, params: Array, grads: Array, rate: float, segments: Segments) -> None:
+    def _step(self, params: Array, grads: Array, rate: float, weights: Weights) -> None:
         t = self.iterations + 1
         m = self.slots["m"]
         rate /= 1 - self.beta_1**t
@@ -140,7 +142,7 @@ class Adamax(_Moments):
 
     slot_names = ("m", "u")
 
-    def _step(self, params: Array, grads: Array, rate: float, segments: Segments) -> None:
+    def _step(self, params: Array, grads: Array, rate: float, weights: Weights) -> None:
         alpha = rate / (1 - self.beta_1 ** (self.iterations + 1))
         _optim.adamax(params, grads, self.slots["m"], self.slots["u"], alpha, self.beta_1,
                       self.beta_2, self.epsilon)  # fmt: skip

@@ -10,7 +10,7 @@ from .._arrays import number, positive, whole
 from .._kernels import _optim
 from .._serialize import register
 from ..schedules import LearningRateSchedule
-from .base import Array, Optimizer, Segments
+from .base import Array, Optimizer, Weights
 
 
 @register("optimizer")
@@ -51,7 +51,7 @@ class NTASGD(Optimizer):
                 self.averaged = 0
             self.losses.append(loss)
 
-    def _step(self, params: Array, grads: Array, rate: float, segments: Segments) -> None:
+    def _step(self, params: Array, grads: Array, rate: float, weights: Weights) -> None:
         average = self.slots["average"]
         if self.averaged == 0:  # the weights of the trigger
             average[...] = params

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,22 @@ from .._serialize import Configurable
 from ..schedules import LearningRateSchedule
 
 Array = np.ndarray
-Segments = Sequence[tuple[int, int]]
+
+
+class Weight(NamedTuple):
+    """One weight array of those in the flat array of parameters.
+
+    begin, end: where it is there. name: "layer/weight". row: the numbers of a row, if its rows are
+    looked up, so that most have no gradient in a step (embeddings); else 0.
+    """
+
+    begin: int
+    end: int
+    name: str = ""
+    row: int = 0
+
+
+Weights = Sequence[Weight]
 
 
 class Optimizer(Configurable):
@@ -122,14 +137,10 @@ class Optimizer(Configurable):
                                  ) from error  # fmt: skip
         self.excluded = list(var_names)
 
-    def apply(
-        self, grads: Array, params: Array, segments: Segments | None = None,
-        names: Sequence[str] | None = None,
-    ) -> None:  # fmt: skip
+    def apply(self, grads: Array, params: Array, weights: Weights | None = None) -> None:
         """One step: change `params` (n,) in place by `grads` (n,), which may be overwritten.
 
-        segments: (begin, end) of each weight array; None for one of all. names: of these arrays,
-        for `exclude_from_weight_decay`.
+        weights: the arrays they consist of; None: of one without a name.
         """
         for name, slot in self.slots.items():
             if slot.shape != params.shape or slot.dtype != params.dtype:
@@ -139,17 +150,17 @@ class Optimizer(Configurable):
         if grads.shape != params.shape or grads.dtype != params.dtype:
             raise ValueError(f"grads: expected {params.dtype} {params.shape}, got {grads.dtype} "
                              f"{grads.shape}")  # fmt: skip
-        segments = segments or [(0, grads.size)]
-        decaying = self._decaying(segments, names)
+        weights = weights or [Weight(0, grads.size)]
+        decaying = self._decaying(weights)
         rate = self.current_learning_rate()
         if not self.slots:
             self.start(params)
         done = self.iterations
         if self._gather(grads):
-            self._clip(grads, segments)
+            self._clip(grads, weights)
             for begin, end in decaying:
                 _optim.scale(params[begin:end], 1 - rate * (self.weight_decay or 0))
-            self._step(params, grads, rate, segments)
+            self._step(params, grads, rate, weights)
             self.iterations += 1
         if self.use_ema:
             average = self.slots["average"]
@@ -207,7 +218,7 @@ class Optimizer(Configurable):
         for name, count in counts.items():
             setattr(self, name, count)
 
-    def _step(self, params: Array, grads: Array, rate: float, segments: Segments) -> None:
+    def _step(self, params: Array, grads: Array, rate: float, weights: Weights) -> None:
         raise NotImplementedError(f"{type(self).__name__} must define _step")
 
     def _gather(self, grads: Array) -> bool:
@@ -226,23 +237,23 @@ class Optimizer(Configurable):
         self.accumulated = 0
         return True
 
-    def _decaying(self, segments: Segments, names: Sequence[str] | None) -> Segments:
-        """Where weights decay."""
+    def _decaying(self, weights: Weights) -> list[tuple[int, int]]:
+        """Where parameters decay."""
         if not self.weight_decay:
             return []
         if not self.excluded:
-            return [(0, segments[-1][1])]
-        if names is None:
-            raise ValueError("names: expected those of the weights, to exclude some from weight "
-                             "decay, got None")  # fmt: skip
+            return [(0, weights[-1].end)]
+        if not all(weight.name for weight in weights):
+            raise ValueError("weights: expected their names, to exclude some from weight decay, "
+                             "got none")  # fmt: skip
         excluded = re.compile("|".join(f"(?:{pattern})" for pattern in self.excluded))
-        return [s for s, name in zip(segments, names, strict=True) if not excluded.search(name)]
+        return [(w.begin, w.end) for w in weights if not excluded.search(w.name)]
 
-    def _clip(self, grads: Array, segments: Segments) -> None:
+    def _clip(self, grads: Array, weights: Weights) -> None:
         if self.clipvalue is not None:
             np.clip(grads, -self.clipvalue, self.clipvalue, out=grads)
         elif self.clipnorm is not None:
-            for begin, end in segments:
+            for begin, end, *_ in weights:
                 _shrink(grads[begin:end], self.clipnorm)
         elif self.global_clipnorm is not None:
             _shrink(grads, self.global_clipnorm)

@@ -8,7 +8,7 @@ from .._arrays import fraction, number
 from .._kernels import _optim
 from .._serialize import register
 from ..schedules import LearningRateSchedule
-from .base import Array, Optimizer, Segments
+from .base import Array, Optimizer, Weights
 
 
 @register("optimizer")
@@ -28,5 +28,5 @@ class Lion(Optimizer):
         self.beta_1 = number("beta_1", beta_1, above=0, most=1)
         self.beta_2 = fraction("beta_2", beta_2)
 
-    def _step(self, params: Array, grads: Array, rate: float, segments: Segments) -> None:
+    def _step(self, params: Array, grads: Array, rate: float, weights: Weights) -> None:
         _optim.lion(params, grads, self.slots["m"], rate, self.beta_1, self.beta_2)

@@ -9,7 +9,7 @@ from .._arrays import number, share
 from .._kernels import _optim
 from .._serialize import register
 from ..schedules import LearningRateSchedule
-from .base import Array, Optimizer, Segments
+from .base import Array, Optimizer, Weights
 
 
 @register("optimizer")
@@ -34,7 +34,7 @@ class RMSprop(Optimizer):
         self.slot_names = ("square", *(["mean"] if self.centered else []),
                            *(["velocity"] if self.momentum else []))  # fmt: skip
 
-    def _step(self, params: Array, grads: Array, rate: float, segments: Segments) -> None:
+    def _step(self, params: Array, grads: Array, rate: float, weights: Weights) -> None:
         slots = self.slots
         _optim.rmsprop(params, grads, slots["square"], slots.get("mean"), slots.get("velocity"),
                        rate, self.rho, self.momentum, self.epsilon)  # fmt: skip
@@ -63,7 +63,7 @@ class Adagrad(Optimizer):
         super().start(params)
         self.slots["sum"].fill(self.initial_accumulator_value)
 
-    def _step(self, params: Array, grads: Array, rate: float, segments: Segments) -> None:
+    def _step(self, params: Array, grads: Array, rate: float, weights: Weights) -> None:
         _optim.adagrad(params, grads, self.slots["sum"], rate, self.epsilon)
 
 
@@ -85,6 +85,6 @@ class Adadelta(Optimizer):
         self.rho = share("rho", rho)
         self.epsilon = number("epsilon", epsilon, above=0)
 
-    def _step(self, params: Array, grads: Array, rate: float, segments: Segments) -> None:
+    def _step(self, params: Array, grads: Array, rate: float, weights: Weights) -> None:
         _optim.adadelta(params, grads, self.slots["square"], self.slots["delta"], rate, self.rho,
                         self.epsilon)  # fmt: skip

@@ -8,7 +8,7 @@ from .._arrays import share
 from .._kernels import _optim
 from .._serialize import register
 from ..schedules import LearningRateSchedule
-from .base import Array, Optimizer, Segments
+from .base import Array, Optimizer, Weights
 
 
 @register("optimizer")
@@ -29,7 +29,7 @@ class SGD(Optimizer):
         if self.momentum:
             self.slot_names = ("velocity",)
 
-    def _step(self, params: Array, grads: Array, rate: float, segments: Segments) -> None:
+    def _step(self, params: Array, grads: Array, rate: float, weights: Weights) -> None:
         if self.momentum:
             velocity = self.slots["velocity"]
             _optim.momentum(params, grads, velocity, rate, self.momentum, self.nesterov)
