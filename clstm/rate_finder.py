@@ -131,6 +131,7 @@ class _State:
 
     def __init__(self, model: Any):
         self.model, self.optimizer, self.random = model, model.optimizer, random.get_state()
+        self.keys = [(keys, keys.calls) for keys in model._keys]
         self.weights = [weight.copy() for weight in model.weights]
         self.carried = [layer.state and tuple(a.copy() for a in layer.state)
                         for layer in model._executor.stateful()]  # fmt: skip
@@ -142,3 +143,5 @@ class _State:
         for layer, state in zip(self.model._executor.stateful(), self.carried, strict=True):
             layer.state = state
         random.set_state(self.random)
+        for keys, calls in self.keys:
+            keys.calls = calls

@@ -55,6 +55,7 @@ class Run(NamedTuple):
             "learning_rate": _rate(optimizer),
             "carried": _carried(model),
             "random": random.get_state(),
+            "keys": [keys.calls for keys in model._keys],
             "source": self.source.position,
             "validation": None if self.validation is None else self.validation.position,
             "objective": self.objective.get_state(),
@@ -103,6 +104,8 @@ class Run(NamedTuple):
             callback.set_state(remembered)
         model.stop_training = state["stopped"]
         random.set_state(state["random"])
+        for keys, calls in zip(model._keys, state["keys"], strict=True):
+            keys.calls = calls
         return state["epoch"], state["done"], state["logs"]
 
 

@@ -172,19 +172,19 @@ def _noise(layer: LSTM, x: Array) -> Noise:
     steps = time if layer.dropout_per_step else 1
     drop = connect = None
     if layer.dropout:
-        drop = dropout_mask((batch, steps, features), layer.dropout, x.dtype)
+        drop = dropout_mask(layer, (batch, steps, features), layer.dropout)
     options = {}
     if layer.recurrent_dropout and layer.dropout_per_step:
         shape: tuple[int, ...] = (batch, time, layer.sizes[0])
-        options["candidate_mask"] = dropout_mask(shape, layer.recurrent_dropout, x.dtype)
+        options["candidate_mask"] = dropout_mask(layer, shape, layer.recurrent_dropout)
     elif layer.recurrent_dropout:
         shape = (batch, layer.features)
-        options["recurrent_mask"] = dropout_mask(shape, layer.recurrent_dropout, x.dtype)
+        options["recurrent_mask"] = dropout_mask(layer, shape, layer.recurrent_dropout)
     if layer.recurrent_dropconnect:
         shape = layer.params["recurrent_kernel"].shape
-        connect = dropout_mask(shape, layer.recurrent_dropconnect, x.dtype)
+        connect = dropout_mask(layer, shape, layer.recurrent_dropconnect)
     for name, rate in rates(layer).items():
         size = layer.features if name == "zoneout_h" else layer.sizes[0]
-        kept = dropout_mask((batch, time, size), rate, x.dtype)
+        kept = dropout_mask(layer, (batch, time, size), rate)
         options[name] = np.equal(kept, 0, out=kept)  # 1 with probability `rate`, else 0
     return Noise(drop, connect, options)

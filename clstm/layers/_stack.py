@@ -156,7 +156,7 @@ class Stack(Recurrent):
         for single, state in zip(self.stack, states, strict=True):
             below, factors = x, None
             if last is not None and training and self.layer_dropout:
-                factors = dropout_mask(x.shape, self.layer_dropout, x.dtype)
+                factors = dropout_mask(self, x.shape, self.layer_dropout)
                 x = x * factors
             new, state, tape = _single.run(single, x, state, mask, resets, training, keep)
             if last is None or not self.residual:

@@ -8,7 +8,7 @@ from .._arrays import boolean, check_shape, fraction, mask_array
 from .._attention import Places, Rows
 from ..graph import Symbol, is_symbolic
 from .base import Array, Layer
-from .dropout import dropout_mask
+from .dropout import dropout_mask, own_keys
 
 
 class Memory(NamedTuple):
@@ -40,9 +40,11 @@ class Attending(Layer):
         dropout: float = 0.0,
         causal: bool = False,
         return_attention_scores: bool = False,
+        seed: int | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
+        self.seed, self.random_keys = seed, own_keys(seed)
         self.dropout = fraction("dropout", dropout)
         self.causal = boolean("causal", causal)
         self.return_attention_scores = boolean("return_attention_scores", return_attention_scores)
@@ -168,7 +170,7 @@ class Attending(Layer):
         if not training or self.dropout == 0:
             return None
         count = heads * int(places.weight_starts[-1])
-        return dropout_mask((count,), self.dropout, np.dtype(self.dtype))
+        return dropout_mask(self, (count,), self.dropout)
 
     def _split_gradients(self, d_outputs: Any, places: Places, heads: int, shape: tuple[int, ...]
                          ) -> tuple[Array, Array | None]:  # fmt: skip

@@ -30,6 +30,7 @@ class Attention(Attending):
         causal: the query at position t sees the keys at positions up to t.
         return_attention_scores: give [y, w (B, Tq, Tk)], w before dropout.
         kernel_initializer, kernel_regularizer, kernel_constraint: of W, Wq and Wk.
+        seed: of the dropout, 0 .. 2^64 - 1; None: it goes on from `clstm.set_seed`.
 
     Inputs: [query (B, Tq, Fq), value (B, Tk, Fv)], or these and a key (B, Tk, Fk), or one array
     for all; also called as `layer(query, value, key)`. Outputs (B, Tq, Fv).

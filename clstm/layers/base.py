@@ -72,6 +72,7 @@ class Layer(Configurable):
     supports_masking = True  # outputs have the mask of the inputs
     rank: int | None = None  # of the inputs, batch included; None: any
     takes_lists = False  # inputs may be a list of several arrays
+    random_keys: random.Keys | None = None  # its own, if it has a `seed`
     tables: ClassVar[tuple[str, ...]] = ()  # weights whose rows are looked up, few in a batch
 
     def __init__(

@@ -57,6 +57,9 @@ class Bidirectional(Recurrent):
         self.layer = self.forward_layer = layer
         self.merge_mode = merge_mode
         self.backward_layer = backward_layer
+        if backward_layer.seed == layer.seed:  # not the same numbers in both directions
+            for part in backward_layer.stack:
+                part.random_keys = layer.random_keys
         self.state_names = 2 * layer.state_names
 
     def sublayers(self) -> list[Layer]:

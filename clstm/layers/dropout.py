@@ -14,10 +14,15 @@ from ..activations import SELU_ALPHA, SELU_SCALE
 from .base import Array, Layer
 
 
-def dropout_mask(shape: Sequence[int], rate: float, dtype: Any) -> Array:
+def own_keys(seed: int | None) -> random.Keys | None:
+    """The `random_keys` of a layer with this `seed`."""
+    return None if seed is None else random.Keys(seed)
+
+
+def dropout_mask(layer: Layer, shape: Sequence[int], rate: float) -> Array:
     """Factors for inverted dropout: 0 with probability `rate`, else 1 / (1 - rate)."""
-    mask = np.empty(shape, dtype)
-    _pointwise.dropout_mask(mask.reshape(-1), rate, random.next_key())
+    mask = np.empty(shape, layer.dtype)
+    _pointwise.dropout_mask(mask.reshape(-1), rate, (layer.random_keys or random.next_key)())
     return mask
 
 
@@ -25,11 +30,23 @@ class TrainingNoise(Layer):
     """Base of the layers that disturb their inputs in training: y = factor x + shift.
 
     Else, and where the strength is 0, y = x. What is drawn is drawn anew for each batch.
+
+    Args:
+        seed: of its random numbers, 0 .. 2^64 - 1; None: they go on from `clstm.set_seed`.
     """
+
+    def __init__(self, *, seed: int | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.seed, self.random_keys = seed, own_keys(seed)
 
     def draw(self, x: Array) -> tuple[Array | None, Array | None]:
         """factor, shift, of the shape of x or one to be broadcast; None for 1 and for 0."""
         raise NotImplementedError(f"{type(self).__name__} must define draw")
+
+    def draw_normal(self, x: Array) -> Array:
+        """Normal numbers of mean 0 and variance 1, of the shape and dtype of x."""
+        seed = None if self.random_keys is None else self.random_keys()
+        return random.generator(seed).standard_normal(x.shape, x.dtype)
 
     @property
     def strength(self) -> float:
@@ -58,6 +75,7 @@ class Dropout(TrainingNoise):
         rate: the share, 0 <= rate < 1.
         noise_shape: shape of the mask, which is broadcast: None, for one value per element, or of
             each dimension 1 or None, for that of the inputs.
+        seed: as of `TrainingNoise`.
     """
 
     def __init__(
@@ -82,7 +100,7 @@ class Dropout(TrainingNoise):
             if any(s not in (1, size) for s, size in zip(shape, x.shape, strict=True)):
                 raise ValueError(f"noise_shape of {self.name}: expected sizes of 1 or of the "
                                  f"inputs {x.shape}, got {self.noise_shape}")  # fmt: skip
-        return dropout_mask(shape, self.rate, x.dtype)
+        return dropout_mask(self, shape, self.rate)
 
     def draw(self, x: Array) -> tuple[Array | None, Array | None]:
         return self.draw_mask(x), None
@@ -96,7 +114,7 @@ class AlphaDropout(Dropout):
     shifted, so that inputs of mean 0 and variance 1 keep these.
 
     Args:
-        rate, noise_shape: as of `Dropout`.
+        rate, noise_shape, seed: as of `Dropout`.
     """
 
     def draw(self, x: Array) -> tuple[Array | None, Array | None]:
@@ -114,6 +132,7 @@ class SpatialDropout1D(TrainingNoise):
 
     Args:
         rate: the share of the features, 0 <= rate < 1.
+        seed: as of `TrainingNoise`.
 
     Inputs and outputs (B, T, I).
     """
@@ -125,7 +144,7 @@ class SpatialDropout1D(TrainingNoise):
         self.rate = fraction("rate", rate)
 
     def draw(self, x: Array) -> tuple[Array | None, Array | None]:
-        return dropout_mask((len(x), 1, x.shape[2]), self.rate, x.dtype), None
+        return dropout_mask(self, (len(x), 1, x.shape[2]), self.rate), None
 
 
 @register("layer")
@@ -136,6 +155,7 @@ class GaussianDropout(TrainingNoise):
 
     Args:
         rate: 0 <= rate < 1.
+        seed: as of `TrainingNoise`.
     """
 
     def __init__(self, rate: float, **kwargs: Any):
@@ -143,7 +163,7 @@ class GaussianDropout(TrainingNoise):
         self.rate = fraction("rate", rate)
 
     def draw(self, x: Array) -> tuple[Array | None, Array | None]:
-        return 1 + math.sqrt(self.rate / (1 - self.rate)) * _normal(x), None
+        return 1 + math.sqrt(self.rate / (1 - self.rate)) * self.draw_normal(x), None
 
 
 @register("layer")
@@ -152,6 +172,7 @@ class GaussianNoise(TrainingNoise):
 
     Args:
         stddev: their standard deviation, >= 0.
+        seed: as of `TrainingNoise`.
     """
 
     def __init__(self, stddev: float, **kwargs: Any):
@@ -163,9 +184,4 @@ class GaussianNoise(TrainingNoise):
         return self.stddev
 
     def draw(self, x: Array) -> tuple[Array | None, Array | None]:
-        return None, self.stddev * _normal(x)
-
-
-def _normal(x: Array) -> Array:
-    """Normal numbers of mean 0 and variance 1, of the shape and dtype of x."""
-    return random.generator().standard_normal(x.shape, x.dtype)
+        return None, self.stddev * self.draw_normal(x)

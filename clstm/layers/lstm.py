@@ -15,6 +15,7 @@ from . import _cells, _single
 from ._cells import CELLS, PerHead
 from ._stack import Stack
 from .base import Array, Layer
+from .dropout import own_keys
 
 __all__ = ["LSTM"]
 
@@ -80,6 +81,7 @@ class LSTM(Stack):
         residual: each layer from the second on adds its input to its output (of one size).
         layer_dropout: share, dropped in training, of what a layer reads from the one below; what
             residual adds is not dropped.
+        seed: of what training draws, 0 .. 2^64 - 1; None: it goes on from `clstm.set_seed`.
         go_backwards: read the sequence from its end; y then stands in the order of reading.
         stateful: each batch goes on from the state of the one before, until `reset_state()`.
 
@@ -148,9 +150,11 @@ class LSTM(Stack):
         num_heads: int = 1,
         recurrent_bias: bool = False,
         carry_cell_norm: bool = False,
+        seed: int | None = None,
         **kwargs: Any,
     ):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        self.seed, self.random_keys = seed, own_keys(seed)
         if not isinstance(cell, str) or cell not in CELLS:
             raise ValueError(f"cell: expected one of {', '.join(CELLS)}, got {cell!r}")
         self.cell = cell
@@ -258,6 +262,8 @@ class LSTM(Stack):
         above = [LSTM(**arguments | {"units": units, "num_layers": 1}, dtype=self.dtype,
                       name=f"{self.name}_layer_{k}")
                  for k, units in enumerate(self.sizes[1:], 2)]  # fmt: skip
+        for layer in above:
+            layer.random_keys = self.random_keys
         sizes = [layer.features for layer in (self, *above)]
         if self.residual and len(set(sizes)) > 1:
             raise ValueError(f"residual: expected layers of one size, got {sizes}")

@@ -30,6 +30,7 @@ class MultiHeadAttention(Attending):
         use_bias: whether bq, bk, bv, bo are there.
         causal: the query at position t sees the keys at positions up to t.
         return_attention_scores: give [output, weights (B, N, Tq, Tk)], these before dropout.
+        seed: of the dropout, 0 .. 2^64 - 1; None: it goes on from `clstm.set_seed`.
         kernel_*, bias_*: initializer, regularizer and constraint of all kernels and biases.
 
     Inputs: x (B, T, F) for self-attention, or [query (B, Tq, F), value (B, Tk, Fv)], or these and

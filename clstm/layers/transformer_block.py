@@ -10,7 +10,7 @@ from .._arrays import boolean, fraction, mask_array, number, positive
 from .._serialize import register
 from .base import Array, Layer
 from .dense import Dense
-from .dropout import Dropout
+from .dropout import Dropout, own_keys
 from .multi_head_attention import MultiHeadAttention
 from .normalization import LayerNormalization
 
@@ -30,6 +30,7 @@ class TransformerBlock(Layer):
         causal: a step sees the steps up to itself.
         activation: of the inner dense layer.
         epsilon: of the norms.
+        seed: of the dropouts, 0 .. 2^64 - 1; None: they go on from `clstm.set_seed`.
 
     Inputs and outputs (B, T, F). Masked steps are not seen, and are 0 in the outputs.
     """
@@ -45,6 +46,7 @@ class TransformerBlock(Layer):
         causal: bool = False,
         activation: str | None = "relu",
         epsilon: float = 1e-3,
+        seed: int | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -55,13 +57,16 @@ class TransformerBlock(Layer):
         self.causal = boolean("causal", causal)
         self.activation = activations.get(activation).name
         self.epsilon = number("epsilon", epsilon, least=0)
+        self.seed, self.random_keys = seed, own_keys(seed)
         self._branches: list[list[Layer]] = []
 
     def build(self, input_shape: Any) -> None:
         features = self.known_features(input_shape)
 
         def made(cls: type[Layer], part: str, *args: Any, **options: Any) -> Layer:
-            return cls(*args, name=f"{self.name}_{part}", dtype=self.dtype, **options)
+            layer = cls(*args, name=f"{self.name}_{part}", dtype=self.dtype, **options)
+            layer.random_keys = self.random_keys
+            return layer
 
         branches = [
             [

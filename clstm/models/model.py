@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import random
 from .._arrays import copy_into
 from ..data.reader import Reader
 from ..graph import Node, Symbol, is_symbolic, sort
@@ -143,6 +144,13 @@ class Model(Trainer):
     def count_params(self) -> int:
         """Number of weights."""
         return sum(w.size for w in self.weights)
+
+    @property
+    def _keys(self) -> list[random.Keys]:
+        """Those of layers with a seed."""
+        parts = [part for layer in self._layers for part in layer.walk()]
+        found = {id(part.random_keys): part.random_keys for part in parts}
+        return [keys for keys in found.values() if keys is not None]
 
     def reset_states(self) -> None:
         """Forget the states that stateful layers carry."""

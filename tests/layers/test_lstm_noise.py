@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import clstm
-from clstm import LSTM, functional
+from clstm import LSTM, Dropout, functional
 from clstm.layers.dropout import dropout_mask
 
 D = {"dtype": "float64"}
@@ -43,7 +43,7 @@ def seeded(layer, x):
 
 def drawn(*arguments):
     clstm.set_seed(9)
-    return dropout_mask(*arguments, np.float32)
+    return dropout_mask(Dropout(0.5), *arguments)
 
 
 def test_zoneout_is_that_of_the_functions(x):
