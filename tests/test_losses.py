@@ -535,3 +535,14 @@ def test_training_holds_one_array_of_all_logits(metrics):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1.9 * x.size * 5000 * 4
+
+
+@pytest.mark.parametrize("from_logits", [False, True])
+@pytest.mark.parametrize("wrong", [-0.25, 1.5, np.inf])
+def test_labels_of_categories_are_shares(from_logits, wrong):
+    loss = losses.CategoricalCrossentropy(from_logits=from_logits)
+    t, p = np.eye(3), np.full((3, 3), 1 / 3)
+    t[2, 0] = wrong
+    for call in (loss.value_and_gradient, lambda t, p: loss.check(t, p.shape)):
+        with pytest.raises(ValueError, match=rf"labels in \[0, 1\], received {wrong}"):
+            call(t, p)

@@ -226,7 +226,7 @@ def test_resolve_refuses(bad):
         (metrics.TopKCategoricalAccuracy(), ([[np.nan, 0]], np.ones((1, 2))), ["y_true", "NaN"]),
         (metrics.SparseTopKCategoricalAccuracy(), ([3], np.ones((1, 3))),
          ["y_true", "[0, 3)", "received 3"]),
-        (metrics.SparseTopKCategoricalAccuracy(), ([np.nan], np.ones((1, 3))), ["y_true", "nan"]),
+        (metrics.SparseTopKCategoricalAccuracy(), ([np.nan], np.ones((1, 3))), ["y_true", "NaN"]),
         (metrics.SparseTopKCategoricalAccuracy(from_sorted_ids=True), ([np.nan], np.ones((1, 3))),
          ["y_true", "NaN"]),
         (metrics.ConfusionMatrix(3), ([0, 3], np.ones((2, 3))), ["y_true", "[0, 3)", "received 3"]),
@@ -241,7 +241,7 @@ def test_resolve_refuses(bad):
         (metrics.MeanAbsoluteScaledError([1.0, 2.0]), ([[1]], np.ones((1, 1))),
          ["scale", "expected 1 numbers", "got 2"]),
         (metrics.Perplexity(), ([3], np.ones((1, 3))), ["y_true", "[0, 3)", "received 3"]),
-        (metrics.Perplexity(), ([np.nan], np.ones((1, 3))), ["y_true", "nan"]),
+        (metrics.Perplexity(), ([np.nan], np.ones((1, 3))), ["y_true", "NaN"]),
         (metrics.Perplexity(), ([0], np.ones(3)), ["y_pred", "(B, F)", "(3,)"]),
         (metrics.Coverage(), ([[1]], np.ones((1, 1))), ["y_pred", "two quantiles", "(1, 1)"]),
         (metrics.Coverage(), ([[1, 1]], np.ones((1, 3))), ["y_pred", "(1, 3)"]),
@@ -434,3 +434,22 @@ def test_all_metrics_in_a_training_with_masked_steps(capsys):
             np.testing.assert_array_equal(values, results[1][name], err_msg=name)
             assert np.isfinite(values).all()
     assert "f1_score: [" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("metric", [
+    metrics.AUC(), metrics.BinaryAccuracy(), metrics.CategoricalAccuracy(), metrics.F1Score(),
+    metrics.MeanAbsoluteError(),
+    metrics.MeanAbsolutePercentageError(), metrics.MeanAbsoluteScaledError(1.0),
+    metrics.MeanSquaredError(),
+    metrics.Precision(), metrics.R2Score(), metrics.Recall(),
+    metrics.SymmetricMeanAbsolutePercentageError(),
+    metrics.TopKCategoricalAccuracy(1),
+], ids=lambda metric: metric.name)  # fmt: skip
+def test_labels_that_are_nan_are_an_error(metric):
+    labels, outputs = np.eye(3, dtype=np.float32), np.full((3, 3), 0.4, np.float32)
+    metric.update_state(labels, outputs)
+    before = metric.get_state()
+    labels[1, 2] = np.nan
+    with pytest.raises(ValueError, match="y_true: expected numbers, got NaN"):
+        metric.update_state(labels, outputs)
+    np.testing.assert_equal(metric.get_state(), before)

@@ -75,8 +75,10 @@ class CategoricalCrossentropy(_Crossentropy):
         label_smoothing: s in [0, 1], labels become t (1 - s) + s / C. Default 0.
 
     Raises:
-        ValueError: label_smoothing outside [0, 1].
+        ValueError: label_smoothing outside [0, 1]. Of the labels, those outside [0, 1].
     """
+
+    label_range = (0.0, 1.0)
 
     def _targets(self, y_true: ArrayLike, p: Array) -> Array:
         t = float_array("y_true", y_true, p.dtype)
@@ -88,6 +90,7 @@ class CategoricalCrossentropy(_Crossentropy):
         return t
 
     def _terms(self, t: Array, p: Array) -> tuple[Array, Array]:
+        self._require_range(t)
         t = self._smoothed(t, p.shape[-1])
         if self.from_logits:
             z = p - np.maximum.reduce(p, axis=-1, keepdims=True)

@@ -5,8 +5,8 @@ from numpy.typing import ArrayLike
 
 from .._arrays import positive
 from .._serialize import register
-from ..losses.base import align, leading
-from .base import Metric
+from ..losses.base import leading
+from .base import Metric, labels
 
 
 @register("metric")
@@ -44,7 +44,7 @@ class AUC(Metric):
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> None:
         p = np.asarray(y_pred)
-        positive = align("y_true", np.asarray(y_true), p.shape).ravel().astype(np.bool_)
+        positive = labels(y_true, p.shape).ravel().astype(np.bool_)
         weights = None
         if sample_weight is not None:
             weights = leading("sample_weight", sample_weight, p.shape, np.float64)

@@ -136,18 +136,23 @@ class MeanOfValues(Mean):
     def update_state(  # type: ignore[override]
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> None:
-        self._add(self._values(np.asarray(y_true), np.asarray(y_pred)), sample_weight)
+        self._add(self._values(known(y_true), np.asarray(y_pred)), sample_weight)
 
     def _values(self, t: Array, p: Array) -> Array:
         raise NotImplementedError
 
 
-def labels(y_true: ArrayLike, shape: tuple[int, ...]) -> Array:
-    """y_true as numbers in `shape`; ValueError for another shape or NaN."""
-    t = align("y_true", numbers("y_true", y_true), shape)
-    if np.isnan(t).any():
+def known(y_true: ArrayLike) -> Array:
+    """y_true as numbers; ValueError for NaN."""
+    t = numbers("y_true", y_true)
+    if t.dtype.kind == "f" and np.isnan(t).any():
         raise ValueError("y_true: expected numbers, got NaN")
     return t
+
+
+def labels(y_true: ArrayLike, shape: tuple[int, ...]) -> Array:
+    """y_true as numbers in `shape`; ValueError for another shape or NaN."""
+    return align("y_true", known(y_true), shape)
 
 
 def indicators(y_true: ArrayLike, shape: tuple[int, ...]) -> Array:

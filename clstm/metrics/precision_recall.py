@@ -5,8 +5,8 @@ from numpy.typing import ArrayLike
 
 from .._arrays import share
 from .._serialize import register
-from ..losses.base import align, leading
-from .base import Metric
+from ..losses.base import leading
+from .base import Metric, labels
 
 
 class _PositivesShare(Metric):
@@ -24,7 +24,7 @@ class _PositivesShare(Metric):
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> None:
         p = np.asarray(y_pred)
-        positive = align("y_true", np.asarray(y_true), p.shape).astype(np.bool_)
+        positive = labels(y_true, p.shape).astype(np.bool_)
         predicted = p > (0.5 if self.thresholds is None else self.thresholds)
         hits, among = positive & predicted, predicted if self._of_predicted else positive
         if sample_weight is None:
