@@ -241,7 +241,7 @@ def test_resolve_refuses(bad):
         (metrics.MeanAbsoluteScaledError([1.0, 2.0]), ([[1]], np.ones((1, 1))),
          ["scale", "expected 1 numbers", "got 2"]),
         (metrics.Perplexity(), ([3], np.ones((1, 3))), ["y_true", "[0, 3)", "received 3"]),
-        (metrics.Perplexity(), ([np.nan], np.ones((1, 3))), ["y_true", "NaN"]),
+        (metrics.Perplexity(), ([np.nan], np.ones((1, 3))), ["y_true", "nan"]),
         (metrics.Perplexity(), ([0], np.ones(3)), ["y_pred", "(B, F)", "(3,)"]),
         (metrics.Coverage(), ([[1]], np.ones((1, 1))), ["y_pred", "two quantiles", "(1, 1)"]),
         (metrics.Coverage(), ([[1, 1]], np.ones((1, 3))), ["y_pred", "(1, 3)"]),
