@@ -74,10 +74,14 @@ directives = {
     "embedsignature": True,
     "freethreading_compatible": True,
 }
-names = [Path(path).stem for path in sorted(glob("clstm/_kernels/*.pyx"))]
-setup(
-    ext_modules=cythonize(
-        [extension(name) for name in names], compiler_directives=directives, build_dir="build"
-    ),
-    cmdclass={"build_ext": BuildKernels},
-)
+if __name__ == "__main__":  # Cython's processes may import this file
+    names = [Path(path).stem for path in sorted(glob("clstm/_kernels/*.pyx"))]
+    setup(
+        ext_modules=cythonize(
+            [extension(name) for name in names],
+            compiler_directives=directives,
+            build_dir="build",
+            nthreads=os.cpu_count() or 1,
+        ),
+        cmdclass={"build_ext": BuildKernels},
+    )
