@@ -257,6 +257,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, help="instead of 200 kills or 1000 interrupts")
     parser.add_argument("--out", type=Path, help="a JSON file to write")
     args = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what runs in background
     result = {"machine": machine.describe(len(os.sched_getaffinity(0))),
               "clstm": clstm.__version__, "date": time.strftime("%Y-%m-%d")}  # fmt: skip
     for name in args.sections or SECTIONS:

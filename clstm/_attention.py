@@ -6,6 +6,7 @@ read. There N heads of D features are columns, one head after the other.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -118,6 +119,14 @@ def forward(
     weights = np.zeros(heads * places.weight_starts[-1], q.dtype) if keep_weights else None
     _module(q).forward(q, k, v, heads, scale, *places.layout, places.limits, factors, weights, y)
     return y, weights
+
+
+def memory(k: Array, v: Array, heads: int, scale: float, places: Places
+           ) -> Callable[[Array], Array]:  # fmt: skip
+    """The function q -> y of `forward`, for one query of each row, by the backend in use now."""
+    if _module(k) is _attention:
+        return _attention.Memory(k, v, heads, scale, *places.layout, places.limits).recall
+    return lambda q: forward(q, k, v, heads, scale, places)[0]
 
 
 def backward(

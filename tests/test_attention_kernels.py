@@ -90,3 +90,34 @@ def test_scores_of_any_size():
     y, w = attention.forward(np.ones((1, 1), "f4"), k, k, 1, 1.0, places, None, True)
     np.testing.assert_allclose(w, [1 / (1 + np.exp(-1)), 0, 1 / (1 + np.e)], rtol=1e-5)
     assert np.isfinite(y).all()
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("shape", [(B, 1, *rest) for B, _, *rest in SHAPES])
+def test_a_memory_has_the_bits_of_the_whole_and_a_copy(shape, masked):
+    B, _, Tk, N, D, V = shape
+    rng = np.random.default_rng(0)
+    keys = Rows.of(rng.random((B, Tk)) < 0.6 if masked else None, B, Tk)
+    places = Places.of(Rows.of(None, B, 1), keys, False)
+    K = keys.starts[-1]
+    q, k, v = (rng.normal(size=s).astype("f4") for s in ((B, N * D), (K, N * D), (K, N * V)))
+    expected, _ = attention.forward(q, k, v, N, 0.3, places)
+    for isa, threads in itertools.product(VECTOR_ISAS, (1, 2, 5)):
+        config.set_isa(isa)
+        config.set_num_threads(threads)
+        given = k.copy(), v.copy()
+        recall = attention.memory(*given, N, 0.3, places)
+        for array in given:
+            array[...] = np.nan
+        np.testing.assert_array_equal(recall(q), expected)
+    config.set_isa("scalar")
+    np.testing.assert_allclose(attention.memory(k, v, N, 0.3, places)(q), expected, atol=1e-5)
+
+
+def test_a_memory_takes_a_query_for_each_row():
+    places = Places.of(Rows.of(None, 2, 1), Rows.of(None, 2, 3), False)
+    k = np.ones((6, 4), np.float32)
+    recall = attention.memory(k, k, 2, 1.0, places)
+    for wrong in ((3, 4), (2, 5)):
+        with pytest.raises(ValueError, match=r"q: expected shape \(2, 4\), got "):
+            recall(np.ones(wrong, np.float32))

@@ -190,6 +190,26 @@ def test_matmul_agrees_and_keeps_its_bits():
                 assert same(results[:1], results[1:])
 
 
+def test_a_packed_matrix_has_the_products_bits_and_a_copy():
+    from clstm._kernels._gemm import PackedMatrix, matmul
+
+    rng = np.random.default_rng(0)
+    for M, K, N in [(1, 1, 1), (1, 512, 257), (7, 33, 65), (20, 200, 15), (3, 0, 4), (0, 3, 4)]:
+        a, b = rng.normal(size=(M, K)).astype("f4"), rng.normal(size=(K, N)).astype("f4")
+        out = np.empty((M, N), np.float32)
+        matmul(a, b, out)
+        for isa in VECTOR_ISAS:
+            config.set_isa(isa)
+            for threads in THREADS:
+                config.set_num_threads(threads)
+                for given, transposed in ((b.copy(), False), (b.T.copy(), True)):
+                    packed = PackedMatrix(given, transposed)
+                    given[...] = np.nan
+                    np.testing.assert_array_equal(packed.times(a), out)
+    with pytest.raises(ValueError, match="a: expected 3 columns, got 4"):
+        PackedMatrix(np.ones((3, 2), np.float32)).times(np.ones((1, 4), np.float32))
+
+
 # --- manners -----------------------------------------------------------------------------------
 
 

@@ -35,3 +35,17 @@ def backward(
     dk: Floats,
     dv: Floats,
 ) -> None: ...
+
+class Memory:
+    def __init__(
+        self,
+        k: Floats,
+        v: Floats,
+        heads: int,
+        scale: float,
+        q_starts: Places,
+        k_starts: Places,
+        weight_starts: Places,
+        limits: Places,
+    ) -> None: ...
+    def recall(self, q: Floats) -> Floats: ...

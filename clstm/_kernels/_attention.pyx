@@ -11,8 +11,20 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
+import numpy as np
+
 from ._dispatch cimport clstm_gemm, native_kernels
-from ._panels cimport BETWEEN_SIGNALS, GROUP, ZEROS, allocate, carve, floats, gemm_groups, up
+from ._panels cimport (
+    BETWEEN_SIGNALS,
+    GROUP,
+    ZEROS,
+    aligned_array,
+    allocate,
+    carve,
+    floats,
+    gemm_groups,
+    up,
+)
 from ._parallel cimport flush_subnormals, restore_mode, run, team
 
 cdef enum:
@@ -31,6 +43,8 @@ cdef struct Heads:
     const float *k  # [keys][N][D]
     const float *v  # [keys][N][V]
     const float *factors  # of the weights: dropout; or NULL
+    const float *panels  # of the keys and values of each task, `task_room` apart; or NULL
+    Py_ssize_t task_room
     float *weights  # out, without the factors, or NULL
     float *y  # [queries][N][V]
     const float *dy
@@ -84,6 +98,21 @@ cdef Py_ssize_t most(const Py_ssize_t *limits, Py_ssize_t n) noexcept nogil:
     return result
 
 
+cdef float *values_after(float *panels, const Heads *h, Py_ssize_t width) noexcept nogil:
+    """Where the panels of a task's values begin, after those of its keys."""
+    return panels + width * h.D
+
+
+cdef void pack_task(const Heads *h, Py_ssize_t task, float *panels) noexcept nogil:
+    """The keys, transposed, and the values of one head of one row"""
+    cdef Py_ssize_t b = task // h.N, head = task % h.N
+    cdef Py_ssize_t keys = h.k_starts[b + 1] - h.k_starts[b]
+    cdef Py_ssize_t q_row = h.N * h.D, v_row = h.N * h.V
+    panels_of(h.D, keys, h.k + h.k_starts[b] * q_row + head * h.D, 1, q_row, panels)
+    panels_of(keys, h.V, h.v + h.k_starts[b] * v_row + head * h.V, v_row, 1,
+              values_after(panels, h, up(keys)))
+
+
 cdef void forward_task(const Heads *h, Py_ssize_t task, float *room) noexcept nogil:
     """y = softmax(scale q k') v of one head of one row"""
     cdef Py_ssize_t b = task // h.N, head = task % h.N
@@ -92,11 +121,12 @@ cdef void forward_task(const Heads *h, Py_ssize_t task, float *room) noexcept no
     cdef Py_ssize_t q_row = h.N * h.D, v_row = h.N * h.V, width = up(keys)
     # of the weights of this task and of the queries from `at`
     cdef Py_ssize_t w = h.N * h.weight_starts[b] + head * (end - at) * keys
-    cdef float *k_panels = carve(&room, width * h.D)
-    cdef float *v_panels = carve(&room, keys * up(h.V))
     cdef float *p = carve(&room, STRIPE * width)
-    panels_of(h.D, keys, h.k + h.k_starts[b] * q_row + head * h.D, 1, q_row, k_panels)
-    panels_of(keys, h.V, h.v + h.k_starts[b] * v_row + head * h.V, v_row, 1, v_panels)
+    cdef const float *k_panels = h.panels + task * h.task_room
+    if h.panels == NULL:
+        k_panels = room
+        pack_task(h, task, room)
+    cdef const float *v_panels = values_after(<float*>k_panels, h, width)
     while at < end:
         rows = stripe(end - at)
         seen = most(h.limits + at, rows)
@@ -257,3 +287,43 @@ def backward(const float[:, ::1] q, const float[:, ::1] k, const float[:, ::1] v
     if d_weights is not None and d_weights.shape[0]:
         h.d_weights = &d_weights[0]
     share(&h, q_starts.shape[0] - 1, 3 * h.D + 2 * h.V)
+
+
+cdef class Memory:
+    """Keys and values of a batch, laid out for one query of each row at a time; immutable."""
+
+    cdef Heads heads
+    cdef Py_ssize_t B
+    cdef tuple kept
+
+    def __init__(self, const float[:, ::1] k, const float[:, ::1] v, Py_ssize_t heads, float scale,
+                 const Py_ssize_t[::1] q_starts, const Py_ssize_t[::1] k_starts,
+                 const Py_ssize_t[::1] weight_starts, const Py_ssize_t[::1] limits):
+        cdef Heads *h = &self.heads
+        cdef Py_ssize_t task, b, longest = 0
+        cdef float[::1] panels
+        plan(h, heads, scale, k, k, v, None, q_starts, k_starts, weight_starts, limits)
+        self.B = q_starts.shape[0] - 1
+        for b in range(self.B):
+            longest = max(longest, k_starts[b + 1] - k_starts[b])
+        h.task_room = floats(up(longest), h.D) + floats(longest, up(h.V))
+        panels = aligned_array(floats(h.task_room, self.B * h.N))
+        self.kept = k, v, panels, q_starts, k_starts, weight_starts, limits
+        if panels.shape[0]:
+            h.panels = &panels[0]
+            for task in range(self.B * h.N):
+                pack_task(h, task, &panels[task * h.task_room])
+
+    def recall(self, const float[:, ::1] q):
+        """y (B, N V) of q (B, N D), as `forward` gives it."""
+        cdef Heads h = self.heads
+        cdef float[:, ::1] y
+        if q.shape[0] != self.B or q.shape[1] != h.N * h.D:
+            raise ValueError(f"q: expected shape ({self.B}, {h.N * h.D}), got "
+                             f"({q.shape[0]}, {q.shape[1]})")
+        result = np.empty((self.B, h.N * h.V), np.float32)
+        y = result
+        if y.shape[0] and y.shape[1]:
+            h.q, h.y = &q[0, 0], &y[0, 0]
+            share(&h, self.B, h.D + h.V)
+        return result

@@ -6,13 +6,14 @@ from libc.string cimport memset
 import numpy as np
 
 from ._dispatch cimport clstm_gemm, native_kernels
-from ._panels cimport BETWEEN_SIGNALS, GROUP, ZEROS, floats, gemm_groups
+from ._panels cimport BETWEEN_SIGNALS, GROUP, ZEROS, aligned_array, floats, gemm_groups, up
 from ._parallel cimport run, team
 
 cdef enum:
     GRAIN = 1 << 18  # multiplications that make another thread worth waking
     STRIPE = 1 << 21  # floats of B that are packed at a time, or a few columns
     RAW_ROWS = 6  # so few rows, one tile, do not pay for packing B
+    PACKED_GRAIN = 1 << 16  # as GRAIN, where B is packed and threads are likely to be awake
 
 cdef struct Product:
     clstm_gemm whole
@@ -115,3 +116,47 @@ def matmul(const float[:, ::1] a, const float[:, ::1] b, float[:, ::1] out,
                     with gil:
                         PyErr_CheckSignals()
             column += width
+
+
+cdef class PackedMatrix:
+    """op(b) in panels, for products of a few rows at a time with it; immutable."""
+
+    cdef Product product
+    cdef object panels
+
+    def __init__(self, const float[:, ::1] b, bint transpose_b=False):
+        cdef Product *q = &self.product
+        cdef float[::1] panels
+        memset(q, 0, sizeof(Product))
+        q.K, q.N = b.shape[0], b.shape[1]
+        q.b_k, q.b_n = b.shape[1], 1
+        if transpose_b:
+            q.K, q.N, q.b_k, q.b_n = q.N, q.K, 1, b.shape[1]
+        self.panels = aligned_array(floats(q.K, up(q.N)))
+        if q.K == 0 or q.N == 0:
+            return
+        panels = self.panels
+        q.b, q.panels = &b[0, 0], &panels[0]
+        pack_body(q, 0, 1)
+        q.whole.blocks, q.whole.depth, q.whole.start = 1, q.K, ZEROS
+        q.whole.a_row, q.whole.a_k = q.K, 1
+        q.whole.b, q.whole.b_k, q.whole.b_group = q.panels, GROUP, q.K * GROUP
+        q.whole.c_row, q.whole.c_group, q.whole.width = q.N, GROUP, GROUP
+
+    def times(self, const float[:, ::1] a):
+        """a op(b), a new array."""
+        cdef Product q = self.product
+        cdef float[:, ::1] out
+        result = np.empty((a.shape[0], q.N), np.float32)
+        if a.shape[1] != q.K:
+            raise ValueError(f"a: expected {q.K} columns, got {a.shape[1]}")
+        if a.shape[0] == 0 or q.N == 0:
+            return result
+        out = result
+        if q.K == 0:
+            out[:, :] = 0
+            return result
+        q.whole.a, q.whole.c, q.whole.rows = &a[0, 0], &out[0, 0], a.shape[0]
+        with nogil:
+            run(product_body, &q, team(a.shape[0] * q.K * q.N, PACKED_GRAIN))
+        return result

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
+from .. import _native_backend
+from .._kernels._gemm import PackedMatrix
 from ..functional import backend_module
 
 Array = np.ndarray
@@ -17,3 +21,11 @@ def matmul(a: Array, b: Array, out: Array | None = None, **options: bool) -> Arr
         out = np.empty((rows, columns), a.dtype)
     backend_module(None, a.dtype).matmul(a, b, out, **options)
     return out
+
+
+def multiplier(b: Array, transpose_b: bool = False) -> Callable[[Array], Array]:
+    """The function a -> a b with a copy of b, laid out for few rows if the backend in use can."""
+    if backend_module(None, b.dtype) is _native_backend:
+        return PackedMatrix(b, transpose_b).times
+    kept = b.copy()
+    return lambda a: matmul(a, kept, transpose_b=transpose_b)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .. import activations
@@ -32,9 +33,27 @@ class Affine(Layer):
         """rows (N, I) A, a new array."""
         raise NotImplementedError(f"{type(self).__name__} must define times")
 
+    def multiplier(self) -> Callable[[Array], Array]:
+        """`times`, with a copy of A."""
+        raise NotImplementedError(f"{type(self).__name__} must define multiplier")
+
     def times_back(self, rows: Array, dz: Array, need_dx: bool) -> Array | None:
         """Gradient of the rows, None unless needed; adds to that of A."""
         raise NotImplementedError(f"{type(self).__name__} must define times_back")
+
+    def handle(self) -> Callable[[Array], Array]:
+        """`infer` with a copy of the weights, for few rows (..., I) at a time."""
+        times, activate = self.multiplier(), self._activation.forward
+        bias = self.params["bias"].copy() if self.use_bias else None
+
+        def infer(inputs: Array) -> Array:
+            x = self.cast(inputs)
+            z = times(x.reshape(-1, x.shape[-1]))
+            if bias is not None:
+                z += bias
+            return activate(z).reshape(*x.shape[:-1], z.shape[1])
+
+        return infer
 
     @property
     def forgets_output(self) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -9,15 +10,6 @@ from .._attention import Places, Rows
 from ..graph import Symbol, is_symbolic
 from .base import Array, Layer
 from .dropout import dropout_mask, own_keys
-
-
-class Memory(NamedTuple):
-    """Values and keys that queries of one step, (B, 1, F), see."""
-
-    places: Places
-    v: Array
-    k: Array
-
 
 _NAMES = ("query", "value", "key")
 
@@ -155,12 +147,19 @@ class Attending(Layer):
             rows += [keys.gather(a) for a in arrays[1:]]
         return Places.of(queries, keys, self.causal), rows
 
-    def remember(self, memory: list[Array], masks: list[Array | None]) -> Memory:
-        """What `recall` needs of the value (B, Tk, Fv), and a key, and their masks."""
+    def remember(self, memory: list[Array], masks: list[Array | None]
+                 ) -> Callable[[Array], Array]:  # fmt: skip
+        """The function of queries (B, 1, Fq) beside the value (B, Tk, Fv), and a key, and their
+        masks."""
         value, key = self.cast(memory[0]), self.cast(memory[-1])
         keys = Rows.of(_both(masks[0], masks[-1]), *value.shape[:2])
         places = Places.of(Rows.of(None, len(value), 1), keys, False)
-        return Memory(places, *self._memory(keys.gather(value), keys.gather(key)))
+        v, k = self._memory(keys.gather(value), keys.gather(key))
+        return self._recall(places, np.array(v, order="C"), np.array(k, order="C"))
+
+    def _recall(self, places: Places, v: Array, k: Array) -> Callable[[Array], Array]:
+        """The function of queries (B, 1, Fq) beside these valid positions."""
+        raise NotImplementedError(f"{type(self).__name__} must define _recall")
 
     def _memory(self, value: Array, key: Array) -> tuple[Array, Array]:
         """v and k of the value and the key, valid positions (P, F)."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .. import _additive_attention, _attention
@@ -7,7 +8,7 @@ from .._arrays import boolean, number, positive
 from .._attention import Places
 from .._serialize import get, register
 from ._products import matmul
-from .attending import Attending, Memory
+from .attending import Attending
 from .base import Array
 
 SCORES = ("dot", "general", "additive")
@@ -121,11 +122,17 @@ class Attention(Attending):
             return _additive_attention.forward(q, k, v, self.params["scale"], places, factors, keep)
         return _attention.forward(q, k, v, 1, self.scale, places, factors, keep)
 
-    def recall(self, query: Array, memory: Memory) -> Array:
-        """y (B, 1, Fv) of queries (B, 1, Fq), as `infer` gives it."""
-        places, v, k = memory
-        q = self._scaled(self._queries(query[:, 0]))
-        return self._attend(q, k, v, places, None, False)[0][:, None]
+    def _recall(self, places: Places, v: Array, k: Array) -> Callable[[Array], Array]:
+        if self.score == "additive":
+            def draw(q: Array) -> Array:
+                return self._attend(q, k, v, places, None, False)[0]
+        else:
+            draw = _attention.memory(k, v, 1, self.scale, places)
+
+        def recall(query: Array) -> Array:
+            return draw(self._scaled(self._queries(query[:, 0])))[:, None]
+
+        return recall
 
     def backward(self, tape: Any, d_outputs: Any, need_dx: bool = True) -> Any:
         places, rows, q, scaled, k, factors = tape

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .._arrays import positive
 from .._serialize import get, register
-from ._products import matmul
+from ._products import matmul, multiplier
 from .affine import Affine
 from .base import Array
 
@@ -58,6 +59,9 @@ class Dense(Affine):
 
     def times(self, rows: Array) -> Array:
         return matmul(rows, self.params["kernel"])
+
+    def multiplier(self) -> Callable[[Array], Array]:
+        return multiplier(self.params["kernel"])
 
     def times_back(self, rows: Array, dz: Array, need_dx: bool) -> Array | None:
         matmul(rows, dz, self.grads["kernel"], transpose_a=True, accumulate=True)

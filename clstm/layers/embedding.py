@@ -73,12 +73,13 @@ class Embedding(Layer):
             if not np.array_equal(whole, ids):
                 raise ValueError(f"inputs of {self.name}: expected whole numbers")
             ids = whole
-        if ids.size and (ids.min() < 0 or ids.max() >= self.input_dim):
+        low, high = (ids.item(),) * 2 if ids.size == 1 else (ids.min(initial=0), ids.max(initial=0))
+        if low < 0 or high >= self.input_dim:
             bad = ids[(ids < 0) | (ids >= self.input_dim)].flat[0]
             raise ValueError(
                 f"inputs of {self.name}: expected 0 .. {self.input_dim - 1}, got {bad}"
             )
-        return self.params["embeddings"][ids], ids
+        return self.params["embeddings"].take(ids, axis=0), ids
 
     def backward(self, tape: Array, d_outputs: Array, need_dx: bool = True) -> None:
         """Adds to the rows that were used; there is no gradient with respect to integers."""

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .. import _attention
 from .._arrays import boolean, positive
+from .._attention import Places
 from .._kernels._pointwise import add_column_sums
 from .._serialize import get, register
 from ._products import matmul
-from .attending import Attending, Memory
+from .attending import Attending
 from .base import Array
 
 _INPUTS = ("query", "key", "value")
@@ -126,12 +128,14 @@ class MultiHeadAttention(Attending):
     def _memory(self, value: Array, key: Array) -> tuple[Array, Array]:
         return self._project("value", value), self._project("key", key)
 
-    def recall(self, query: Array, memory: Memory) -> Array:
-        """The output (B, 1, Fq) for queries (B, 1, Fq), as `infer` gives it."""
-        places, v, k = memory
-        q = self._project("query", query[:, 0])
-        drawn, _ = _attention.forward(q, k, v, self.num_heads, self.key_dim**-0.5, places)
-        return self._project("output", drawn)[:, None]
+    def _recall(self, places: Places, v: Array, k: Array) -> Callable[[Array], Array]:
+        draw = _attention.memory(k, v, self.num_heads, self.key_dim**-0.5, places)
+
+        def recall(query: Array) -> Array:
+            drawn = draw(self._project("query", query[:, 0]))
+            return self._project("output", drawn)[:, None]
+
+        return recall
 
     def backward(self, tape: Any, d_outputs: Any, need_dx: bool = True) -> Any:
         places, rows, qkv, factors, drawn = tape

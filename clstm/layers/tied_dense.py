@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .._serialize import register
 from ..graph import Symbol
-from ._products import matmul
+from ._products import matmul, multiplier
 from .affine import Affine
 from .base import Array, Layer
 from .embedding import Embedding
@@ -78,6 +79,9 @@ class TiedDense(Affine):
 
     def times(self, rows: Array) -> Array:
         return matmul(rows, self.table.params["embeddings"], transpose_b=True)
+
+    def multiplier(self) -> Callable[[Array], Array]:
+        return multiplier(self.table.params["embeddings"], transpose_b=True)
 
     def times_back(self, rows: Array, dz: Array, need_dx: bool) -> Array | None:
         table = self.table

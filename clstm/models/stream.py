@@ -98,9 +98,8 @@ class Stream:
                 and not context[0] and all(context[1:])
                 and not (layer.return_attention_scores or layer.causal)):  # fmt: skip
             own = self._copy(layer, _apart)
-            memory = own.remember(known[1:], [masks[id(s)] for s in node.inputs[1:]])
-            return self._part(functools.partial(own.recall, memory=memory),
-                              [self._slot(node.inputs[0])])  # fmt: skip
+            recall = own.remember(known[1:], [masks[id(s)] for s in node.inputs[1:]])
+            return self._part(recall, [self._slot(node.inputs[0])])
         if isinstance(layer, (*_STEPWISE, Add)) or _joins_features(node):
             inputs = []
             for symbol, value in zip(node.inputs, known, strict=True):
@@ -273,6 +272,8 @@ def _stepwise(layer: Any) -> Callable[[Any], Array]:
     """The layer's function of values (B, 1, ...), with a copy of its weights."""
     if isinstance(layer, Concatenate):
         return functools.partial(np.concatenate, axis=-1)
+    if isinstance(layer, (Dense, TiedDense)):
+        return layer.handle()
     infer = _apart(layer).infer
     if not getattr(layer, "mask_zero", False):
         return infer
