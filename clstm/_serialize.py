@@ -24,6 +24,7 @@ KINDS = (
     "schedule",
     "optimizer",
     "layer",
+    "transform",
 )
 
 _CLASSES: dict[str, dict[str, type[Configurable]]] = {kind: {} for kind in KINDS}

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _serialize, random
+from ._state import pack, unpack
 from .callbacks import Callback
 from .data.batches import Source
 from .objective import Objective
@@ -61,7 +62,7 @@ class Run(NamedTuple):
             "objective": self.objective.get_state(),
             "callbacks": [[type(c).__name__, c.get_state()] for c in self.callbacks],
         }
-        return _pack(state, "state", tensors), tensors
+        return pack(state, "state", tensors), tensors
 
     def check(self, signature: dict[str, Any], packed: dict[str, Any]) -> None:
         """Raise ValueError, naming what differs, if the state is of another training."""
@@ -86,7 +87,7 @@ class Run(NamedTuple):
         self, packed: dict[str, Any], tensors: Tensors
     ) -> tuple[int, int, dict[str, Any]]:
         """Set a state that `check` found to be of this training; its epoch, done and logs."""
-        state = _unpack(packed, tensors)
+        state = unpack(packed, tensors)
         model, optimizer = self.model, self.model.optimizer
         self.source.go_to(state["source"])  # raises where there are too few batches
         if self.validation is not None:
@@ -183,29 +184,3 @@ def _difference(ours: Any, theirs: Any, place: str) -> tuple[str, Any, Any] | No
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _pack(value: Any, place: str, tensors: Tensors) -> Any:
-    """The tree with {"tensor": name} or {"scalar": name} for NumPy's values, now in `tensors`."""
-    if isinstance(value, dict) and all(isinstance(k, str) for k in value):
-        return {k: _pack(v, f"{place}/{k}", tensors) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_pack(v, f"{place}/{k}", tensors) for k, v in enumerate(value)]
-    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biuf":
-        tensors[place] = np.array(value)
-        return {"scalar" if isinstance(value, np.generic) else "tensor": place}
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    found = "a dict by other keys" if isinstance(value, dict) else type(value).__name__
-    raise ValueError("resume: expected numbers, texts, arrays, and lists and dicts by texts of "
-                     f"these, got {found} at {place}")  # fmt: skip
-
-
-def _unpack(value: Any, tensors: Tensors) -> Any:
-    if isinstance(value, dict):
-        if value.keys() == {"tensor"} and isinstance(value["tensor"], str):
-            return tensors[value["tensor"]]
-        if value.keys() == {"scalar"} and isinstance(value["scalar"], str):
-            return tensors[value["scalar"]][()]
-        return {k: _unpack(v, tensors) for k, v in value.items()}
-    return [_unpack(v, tensors) for v in value] if isinstance(value, list) else value

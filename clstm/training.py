@@ -31,6 +31,7 @@ class Trainer:
         self.optimizer: Optimizer | None = None
         self.stop_training = False
         self.history: History | None = None
+        self.transforms: dict[str, Any] = {}  # of its data, fitted, to be saved with it
         self._compiled: dict[str, Any] | None = None
         self._objective: Objective | None = None
 

@@ -361,7 +361,7 @@ def test_what_a_callback_cannot_remember(tmp_path):
     for thing, found in ((object(), "object"), ({1: 2.0}, "a dict by other keys"), ((1,), "tuple")):
         model = classifier()
         Odd.thing, before = thing, model.get_weights()
-        with pytest.raises(ValueError, match=f"resume: expected numbers.*got {found} at"):
+        with pytest.raises(ValueError, match=f"state/callbacks.*: expected numbers.*got {found}"):
             model.fit(X, Y, resume=tmp_path, callbacks=[Odd()], verbose=0)
         assert model.optimizer.iterations == 0  # before the first step
         for a, b in zip(before, model.get_weights(), strict=True):

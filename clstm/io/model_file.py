@@ -1,8 +1,8 @@
 """The model file: one file of tensors that holds a model whole.
 
 Tensors: "weights/<layer>/<part>/<name>" and "optimizer/<slot>/<layer>/<part>/<name>", where part
-counts the layers that a layer is made of, 0 being itself. The JSON holds the architecture and the
-state of the training.
+counts the layers that a layer is made of, 0 being itself, and those of "transforms/<name>/...". The
+JSON holds the architecture, the state of the training, and the transforms of data.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from .. import _serialize
+from .._state import pack, unpack
+from ..data.transform import Transform
 from ..layers.base import Allowance, Layer
 from . import architecture, tensor_file
 
@@ -37,8 +39,19 @@ def save(model: Any, path: Any) -> None:
             **model.optimizer.get_state(),
         }
         tensors |= {f"optimizer/{key}": value for key, value in _slots(model, frozen).items()}
-    content = {"model": model.get_config(), "training": training}
+    transforms = {name: _transform(name, transform, tensors)
+                  for name, transform in model.transforms.items()}  # fmt: skip
+    content = {"model": model.get_config(), "training": training, "transforms": transforms}
     tensor_file.save(path, tensor_file.MODEL, content, tensors)
+
+
+def _transform(name: Any, transform: Any, tensors: dict[str, Array]) -> dict[str, Any]:
+    """A transform as JSON; its arrays go to `tensors`."""
+    if not isinstance(name, str) or not isinstance(transform, Transform):
+        raise TypeError(f"transforms: expected a dict of Transforms by names, got "
+                        f"{type(transform).__name__} as {name!r}")  # fmt: skip
+    state = pack(transform.get_state(), f"transforms/{name}", tensors)
+    return {"made": _serialize.to_config(transform), "state": state}
 
 
 def save_weights(model: Any, path: Any) -> None:
@@ -71,6 +84,9 @@ def load_model(path: Any) -> Any:
         _fill(model, tensors)
         if content.get("training") is not None:
             _restore_training(model, content["training"], tensors)
+        for name, saved in content.get("transforms", {}).items():
+            model.transforms[name] = transform = _serialize.from_config("transform", saved["made"])
+            transform.set_state(unpack(saved["state"], tensors))
     except (ValueError, TypeError, KeyError, AttributeError, MemoryError, OverflowError) as error:
         raise ValueError(f"{path.name}: the file does not hold a model: {error}") from error
     return model

@@ -193,11 +193,12 @@ class Model(Trainer):
         """Write the model, its weights, and how far its training is, to one file.
 
         The file is written beside `path` and then renamed, so that `path` is the old file or the
-        new one, never half of one. `clstm.load_model` reads it.
+        new one, never half of one. `clstm.load_model` reads it. `transforms`, a dict of fitted
+        `clstm.data.Transform`s by names of yours, is saved too.
 
         Raises:
-            ValueError: the model is not built, or has a layer, loss or metric of a class that is
-                not registered; nothing is written.
+            ValueError: the model is not built, or has a layer, loss, metric or transform of a class
+                that is not registered; nothing is written. TypeError: transforms are none.
             FileNotFoundError: there is no such folder.
         """
         from ..io.model_file import save
