@@ -121,7 +121,8 @@ def read(name: str, x: Any, objects: bool = False) -> Table:
     if not objects:
         dtype = np.result_type(*parts)
         parts = [part.astype(dtype, copy=False) for part in parts]
-    return Table(parts, columns[0], times, Form(several or stacked, stacked, kinds, indexes, makers))
+    form = Form(several or stacked, stacked, kinds, indexes, makers)
+    return Table(parts, columns[0], times, form)
 
 
 def _read(name: str, x: Any, objects: bool) -> tuple[Any, ...]:
