@@ -13,6 +13,7 @@ from clstm import (
     load_model,
 )
 from clstm import functional as F
+from clstm.forecast import Forecaster, Naive, backtest
 from clstm.optimizers import NTASGD
 from clstm.schedules import OneCycle
 
@@ -45,3 +46,10 @@ def tuned(model: Model, x: np.ndarray, y: np.ndarray) -> float:
     rate = find_learning_rate(model, x, y).suggestion or 0.01
     model.compile(NTASGD(OneCycle(rate, 100), clipnorm=1.0, gradient_accumulation_steps=2), "mse")
     return lbfgs(model, x, y, max_iterations=5).loss
+
+
+def ahead(series: np.ndarray) -> np.ndarray:
+    forecaster = Forecaster(past=104, horizon=52, strategy="recursive", interval=0.8).fit(series)
+    forecaster.save("forecaster.safetensors")
+    found = backtest({"LSTM": forecaster, "naive": Naive(52)}, series, first=500, every=26)
+    return found.values["LSTM"]

@@ -51,6 +51,11 @@ class Transform(Configurable):
         """What `transform` made x of. NotImplementedError where there is no way back."""
         return self._undo(read("x", x)).give()
 
+    @property
+    def has_inverse(self) -> bool:
+        """Whether there is a way back."""
+        return type(self)._undo is not Transform._undo
+
     def fit_transform(self, x: Any) -> Any:
         """`fit` and `transform`."""
         return self.fit(x).transform(x)
@@ -135,6 +140,10 @@ class Pipeline(Transform):
         for step in reversed(self.steps):
             x = step.inverse_transform(x)
         return x
+
+    @property
+    def has_inverse(self) -> bool:
+        return all(step.has_inverse for step in self.steps)
 
     def get_state(self) -> dict[str, Any]:
         if self.features is None:

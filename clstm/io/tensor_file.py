@@ -19,8 +19,9 @@ import numpy as np
 FORMAT = 1
 TEMPORARY = ".clstm-*.tmp"  # what is not yet whole
 MODEL, WEIGHTS, CHECKPOINT = "clstm", "clstm-weights", "clstm-checkpoint"  # kinds
+FORECASTER = "clstm-forecaster"
 _NAMES = {MODEL: "a clstm model file", WEIGHTS: "a file of weights",
-          CHECKPOINT: "a clstm checkpoint"}  # fmt: skip
+          CHECKPOINT: "a clstm checkpoint", FORECASTER: "a file of a Forecaster"}  # fmt: skip
 Array = np.ndarray
 
 
