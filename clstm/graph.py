@@ -23,17 +23,21 @@ class Symbol:
 
 
 class Node:
-    """One use of a layer: the symbols that go in, those that come out, and a mask."""
+    """One use of a layer: the symbols that go in and come out, a mask, and resets."""
 
-    def __init__(self, layer: Layer, inputs: Sequence[Symbol], mask: Symbol | None = None):
+    def __init__(
+        self, layer: Layer, inputs: Sequence[Symbol], mask: Symbol | None = None,
+        resets: Symbol | None = None,
+    ):  # fmt: skip
         self.layer = layer
         self.inputs = list(inputs)
         self.mask = mask
+        self.resets = resets
         self.outputs: list[Symbol] = []
 
     def sources(self) -> list[Symbol]:
         """All symbols that this node needs."""
-        return self.inputs if self.mask is None else [*self.inputs, self.mask]
+        return [*self.inputs, *(s for s in (self.mask, self.resets) if s is not None)]
 
 
 def is_symbolic(inputs: Any) -> bool:

@@ -179,7 +179,7 @@ def _watched(model: Model, runs: list[_Run]) -> Executor:
     copies = copy.deepcopy([node.layer for node in model._nodes], homes)  # without the homes
     nodes = []
     for node, layer in zip(model._nodes, copies, strict=True):
-        nodes.append(Node(layer, node.inputs, node.mask))
+        nodes.append(Node(layer, node.inputs, node.mask, node.resets))
         nodes[-1].outputs = node.outputs
     found = False
     for layer in {id(layer): layer for layer in copies}.values():

@@ -29,6 +29,7 @@ def to_config(model: Model) -> dict[str, Any]:
                 "layer": index[id(node.layer)],
                 "inputs": [place[id(s)] for s in node.inputs],
                 "mask": None if node.mask is None else place[id(node.mask)],
+                **({} if node.resets is None else {"resets": place[id(node.resets)]}),
             }
             for node in model._nodes
         ],
@@ -67,7 +68,8 @@ def _graph(config: Any, layers: list[Any]) -> Model:
             raise ValueError(f"expected a layer with inputs, got {layer.name}")
         arguments = [symbol(p) for p in entry["inputs"]]
         mask = None if entry["mask"] is None else symbol(entry["mask"])
-        made = layer(arguments if len(arguments) > 1 else arguments[0], mask=mask)
+        options = {"resets": symbol(entry["resets"])} if "resets" in entry else {}
+        made = layer(arguments if len(arguments) > 1 else arguments[0], mask=mask, **options)
         nodes.append((made[0] if isinstance(made, list) else made).node)
     outputs = [symbol(p) for p in config["outputs"]]
     return Model(inputs, outputs if config["several_outputs"] else outputs[0], name=config["name"])

@@ -271,17 +271,20 @@ class Layer(Configurable):
             return self.forward(arrays, True, mask, **options)[0]
         return self.infer(arrays, mask, **options)
 
-    def _connect(self, inputs: Any, mask: Symbol | None) -> Any:
+    def _connect(self, inputs: Any, mask: Symbol | None, resets: Symbol | None = None) -> Any:
         symbols = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         if len(symbols) > 1 and not self.takes_lists:
             raise ValueError(f"inputs of {self.name}: expected one, got {len(symbols)}")
         if mask is not None and not isinstance(mask, Symbol):
             raise TypeError(f"mask: expected a symbol beside symbols, got {type(mask).__name__}")
+        if resets is not None and not isinstance(resets, Symbol):
+            raise TypeError(f"resets: expected a symbol beside symbols, got "
+                            f"{type(resets).__name__}")  # fmt: skip
         shapes = [s.shape for s in symbols]
         shape = shapes if isinstance(inputs, (list, tuple)) and len(shapes) > 1 else shapes[0]
         self.ensure_built(shape)
         output_shape = self.compute_output_shape(shape)
-        node = Node(self, symbols, mask)
+        node = Node(self, symbols, mask, resets)
         if isinstance(output_shape, list):
             node.outputs = [Symbol(s, node) for s in output_shape]
             return list(node.outputs)

@@ -26,7 +26,7 @@ class Recurrent(Layer):
         Args:
             inputs: (B, T, I), or a list of it and of the initial states.
             mask: (B, T) booleans; lengths: (B,) integers: which steps are valid.
-            resets: (B, T) booleans, beside arrays alone: at True positions a new sequence begins,
+            resets: (B, T) booleans, or a symbol of them: at True positions a new sequence begins,
                 with a state of 0, in either direction of reading.
             initial_state: a pair (h, c) of arrays (B, H); a bidirectional layer takes h, c, h, c,
                 others the arrays that their `state_names` say.
@@ -45,10 +45,7 @@ class Recurrent(Layer):
             raise TypeError(f"resets: expected None, for a {type(self).__name__} takes none, got "
                             f"{type(resets).__name__}")  # fmt: skip
         if is_symbolic(inputs):
-            if resets is not None:
-                raise TypeError(f"resets: expected None beside symbols, got "
-                                f"{type(resets).__name__}")  # fmt: skip
-            return self._connect(inputs, mask if lengths is None else lengths)
+            return self._connect(inputs, mask if lengths is None else lengths, resets)
         count = 1 + len(self.state_names)
         if not isinstance(inputs, list) or len(inputs) != count or np.ndim(inputs[0]) != 3:
             inputs = np.asarray(inputs)  # a list of numbers is data

@@ -20,6 +20,7 @@ class _Step(NamedTuple):
     layer: Layer
     inputs: list[int]
     mask: int | None  # slot of an explicit mask or lengths
+    resets: int | None  # slot of those
     outputs: list[int]
     masked: bool  # inputs or outputs may have a mask
     need_dx: bool  # an input's gradient is of use to somebody
@@ -50,12 +51,13 @@ class Executor:
             if trains:
                 moves.update(outs)
             mask = None if node.mask is None else slot[id(node.mask)]
+            resets = None if node.resets is None else slot[id(node.resets)]
             in_mask = mask is not None or any(k in masked for k in ins)
             out_mask = node.layer.may_mask(in_mask)
             if out_mask:
                 masked.add(outs[0])
             self._steps.append(
-                _Step(node.layer, ins, mask, outs, in_mask or out_mask, need_dx, trains)
+                _Step(node.layer, ins, mask, resets, outs, in_mask or out_mask, need_dx, trains)
             )
         self._outputs = [slot[id(s)] for s in outputs]
         self.masked = [k in masked for k in self._outputs]  # whether each output may have a mask
@@ -77,18 +79,19 @@ class Executor:
         masks: list[Any] = self._no_masks.copy()
         tapes = []
         penalty = 0.0
-        for layer, ins, mask_slot, outs, masked, _, _ in self._steps:
+        for layer, ins, mask_slot, resets, outs, masked, _, _ in self._steps:
             x = values[ins[0]] if len(ins) == 1 else [values[k] for k in ins]
+            options = {} if resets is None else {"resets": values[resets]}
             mask = None
             if masked:
                 explicit = None if mask_slot is None else values[mask_slot]
                 mask = _mask(layer, x, [masks[k] for k in ins], explicit)
                 masks[outs[0]] = layer.compute_mask(x, mask)
             if keep:
-                y, tape = layer.forward(x, training, mask)
+                y, tape = layer.forward(x, training, mask, **options)
                 tapes.append((tape, y if layer.activity_regularizer else None))
             else:
-                y = layer.infer(x, mask)
+                y = layer.infer(x, mask, **options)
             if layer.activity_regularizer:
                 penalty += _activity_penalty(layer, y)
             if len(outs) == 1:
@@ -102,7 +105,7 @@ class Executor:
         """The masks that `forward` gives, of a model whose masks its inputs alone decide."""
         values: list[Any] = [*inputs, *[inputs[0]] * len(self._blank)]  # of the right (B, T)
         masks: list[Any] = self._no_masks.copy()
-        for layer, ins, mask_slot, outs, masked, _, _ in self._steps:
+        for layer, ins, mask_slot, _, outs, masked, _, _ in self._steps:
             if masked:
                 x = values[ins[0]] if len(ins) == 1 else [values[k] for k in ins]
                 explicit = None if mask_slot is None else values[mask_slot]
@@ -116,7 +119,8 @@ class Executor:
         for k, dy in zip(self._outputs, d_outputs, strict=True):
             d[k] = _sum(d[k], dy)
         for step, (tape, y) in zip(reversed(self._steps), reversed(tapes), strict=True):
-            layer, ins, _, outs, _, need_dx, trains = step
+            layer, ins, outs, need_dx, trains = (step.layer, step.inputs, step.outputs,
+                                                 step.need_dx, step.trains)  # fmt: skip
             if not trains:
                 continue
             if len(outs) == 1:

@@ -90,7 +90,7 @@ class Stream:
         values, masks = self._context
         known = [values.get(id(s)) for s in node.inputs]
         context = [value is not None for value in known]
-        if node.mask is not None:
+        if node.mask is not None or node.resets is not None:
             raise _unfit(layer)
         if isinstance(layer, LSTM) and _reads_on(layer) and not context[0]:
             return self._add_lstm(layer, self._slot(node.inputs[0]), known[1:])
