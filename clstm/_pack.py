@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from . import _native_backend, config
@@ -41,6 +42,24 @@ class Packed:
                               time_major, NO_NOISE, backend, self._cell, keep=False,
                               packed=self._packed)  # fmt: skip
         return y, state
+
+
+    def of_table(self, table: Array) -> Callable[[Array, State], tuple[Array, State]] | None:
+        """The function of numbers (B, 1) of rows of a copy of `table` (V, I), int64, in range, and
+        (h, c), that gives what the handle gives for the rows; None where that is not quicker.
+
+        bias + x W of each row is computed here, once: a step reads U alone.
+        """
+        if self._cell is not PLAIN or self._packed is None:
+            return None
+        table = table.copy()
+        packed, projected = self._packed, self._packed.project(table)
+
+        def step(rows: Array, state: State) -> tuple[Array, State]:
+            found = packed.step_of_rows(projected, rows, state)
+            return self(table[rows], state) if found is None else found
+
+        return step
 
 
 def pack(kernel: Any, recurrent_kernel: Any, bias: Any = None, **cell: Any) -> Packed:

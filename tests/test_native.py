@@ -210,6 +210,32 @@ def test_a_packed_matrix_has_the_products_bits_and_a_copy():
         PackedMatrix(np.ones((3, 2), np.float32)).times(np.ones((1, 4), np.float32))
 
 
+@pytest.mark.parametrize("I, H, B", [(5, 3, 1), (64, 128, 2), (40, 33, 16)])
+def test_a_step_of_projected_rows_has_the_bits_of_a_step(I, H, B):
+    from clstm._kernels._packed import PackedWeights
+
+    rng = np.random.default_rng(0)
+    W, U, b = (rng.normal(size=s).astype("f4") for s in ((I, 4 * H), (H, 4 * H), (4 * H,)))
+    table, rows = rng.normal(size=(7, I)).astype("f4"), rng.integers(0, 7, (B, 1))
+    state = tuple(rng.normal(size=(B, H)).astype("f4") for _ in "hc")
+    for bias in (b, None):
+        packed = PackedWeights(W, U, bias)
+        expected = packed.step(table[rows], state)
+        for isa in VECTOR_ISAS:
+            config.set_isa(isa)
+            for threads in THREADS:
+                config.set_num_threads(threads)
+                got = packed.step_of_rows(packed.project(table), rows, state)
+                assert same([got[0], *got[1]], [expected[0], *expected[1]])
+    projected = packed.project(table)
+    for wrong in (rows + 7, rows - 8, rows.astype("i4"), rows[:, 0], rows.astype("f4")):
+        assert packed.step_of_rows(projected, wrong, state) is None
+    assert packed.step_of_rows(projected[:, 1:], rows, state) is None
+    assert packed.step_of_rows(projected, rows[:0], state) is None
+    with pytest.raises(ValueError, match=f"x: expected {I} columns"):
+        packed.project(np.ones((2, I + 1), np.float32))
+
+
 # --- manners -----------------------------------------------------------------------------------
 
 

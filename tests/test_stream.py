@@ -9,6 +9,8 @@ import clstm
 from clstm import LSTM, Bidirectional, Dense, Embedding, Input, Model, Sequential
 from clstm.layers import Add, Attention, Concatenate, MultiHeadAttention
 
+VECTORS = any(isa != "scalar" for isa in clstm.config.available_isas())
+
 
 def model(**options):
     clstm.set_seed(3)
@@ -239,3 +241,44 @@ def test_models_that_cannot_be_fed_are_refused_by_name():
         m.stream(2, context=np.zeros((1, 3, 4)))
     with pytest.raises(ValueError, match="one output"):
         Model(x, [y, Dense(1)(y)]).stream()
+
+
+@pytest.mark.parametrize("rows", [1, 16, 17])
+@pytest.mark.parametrize("tokens", [9, 90])
+def test_tokens_that_lstms_alone_read_have_the_same_bits(rows, tokens):
+    """16 rows and 4 tokens for each feature at most go the short way."""
+    clstm.set_seed(3)
+    ids = Input((None,))
+    table = Embedding(tokens, 5, mask_zero=True)
+    x = table(ids)
+    y = Add()([LSTM((6, 6), return_sequences=True)(x), LSTM(6, return_sequences=True)(x)])
+    m = Model(ids, Dense(tokens)(y))
+    data = np.random.default_rng(0).integers(1, tokens, (rows, 4))
+    stream, wanted = m.stream(rows), m.predict(data)
+    m.set_weights([w + 1 for w in m.get_weights()])
+    assert bool(stream._tables) == (rows <= 16 and tokens == 9 and VECTORS)
+    for dtype in ("i8", "u1", "f4"):
+        stream.reset()
+        for t in range(4):
+            y = stream.step(data[:, t].astype(dtype))
+            np.testing.assert_allclose(y, wanted[:, t], rtol=0, atol=1e-6)
+            if VECTORS:
+                np.testing.assert_array_equal(y, wanted[:, t])
+    for wrong in (tokens, -1, 0.5, 0):
+        state = stream.state
+        with pytest.raises(ValueError, match=r"inputs of|x: expected no 0"):
+            stream.step(np.full(rows, wrong))
+        for a, b in zip(state, stream.state, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_table_that_something_else_reads_too_is_looked_up():
+    clstm.set_seed(3)
+    ids = Input((None,))
+    x = Embedding(9, 6)(ids)
+    m = Model(ids, Concatenate()([x, LSTM(6, return_sequences=True)(x)]))
+    stream, data = m.stream(2), np.array([[1, 4, 3], [8, 0, 0]])
+    assert not stream._tables
+    for t in range(3):
+        y = stream.step(data[:, t])
+    np.testing.assert_allclose(y, m.predict(data)[:, -1], rtol=0, atol=1e-6)

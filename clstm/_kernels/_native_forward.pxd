@@ -18,7 +18,7 @@ cdef struct Run:
     const Py_ssize_t *row_bounds  # (row_groups + 1)
     team_barrier *barriers  # (row_groups)
     team_barrier *everybody
-    const float *x
+    const float *x  # NULL: the gates hold bias + x W
     const float *raw_kernel  # the weights, if the first call is to pack them
     const float *raw_recurrent
     Weights kernel, recurrent

@@ -166,7 +166,7 @@ cdef void steps_forward(const Run *r, int thread, int size) noexcept nogil:
     while s < r.end:
         first = s
         end = min(s + r.stretch, r.end)
-        if not r.together:
+        if not r.together and r.x != NULL:
             project(r, &own, s, end)
         while s < end:
             row = min(own.row, r.counts[s])

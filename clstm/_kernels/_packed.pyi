@@ -13,6 +13,10 @@ class PackedWeights:
     def step(
         self, x: Any, state: tuple[Any, ...]
     ) -> tuple[Floats, tuple[Floats, Floats]] | None: ...
+    def project(self, x: Floats) -> Floats: ...
+    def step_of_rows(
+        self, table: Any, rows: Any, state: tuple[Any, ...]
+    ) -> tuple[Floats, tuple[Floats, Floats]] | None: ...
 
 def step_raw(
     x: Any, kernel: Any, recurrent_kernel: Any, bias: Any, state: tuple[Any, ...]

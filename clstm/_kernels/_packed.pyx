@@ -16,14 +16,16 @@ from libc.string cimport memcpy, memset
 
 import numpy as np
 
-from ._dispatch cimport kernels
+from ._dispatch cimport clstm_gemm, kernels, native_kernels
 from ._native_forward cimport Run, forward_body, set_panels, set_raw
 from ._panels cimport (
     BARRIER,
+    GATES,
     GROUP,
     aligned_array,
     allocate,
     carve,
+    floats,
     from_blocks,
     pack_share,
     panels_size,
@@ -72,18 +74,55 @@ cdef class PackedWeights:
         """
         if len(state) != 2 or kernels(sizeof(float)).gemm == NULL:
             return None
-        return short_way(&self.weights, self.I, self.H, x, state[0], state[1])
+        return short_way(&self.weights, self.I, self.H, x, None, state[0], state[1])
+
+    def project(self, const float[:, ::1] x):
+        """bias + x W of each row of x (N, I): the table of `step_of_rows`."""
+        cdef Py_ssize_t N = x.shape[0], width = 4 * up(self.H), u
+        cdef float[:, ::1] table
+        cdef clstm_gemm g
+        if x.shape[1] != self.I:
+            raise ValueError(f"x: expected {self.I} columns, got {x.shape[1]}")
+        result = aligned_array(floats(N, width))[:N * width].reshape(N, width)
+        if N == 0:
+            return result
+        table = result
+        memset(&g, 0, sizeof(g))
+        g.groups, g.blocks, g.depth, g.rows = 4, 1, self.I, N
+        g.a, g.a_row, g.a_k = &x[0, 0], self.I, 1
+        g.b_k, g.b_group = self.weights.kernel.row, self.weights.kernel.gate
+        g.c_row, g.c_group, g.width, g.last = width, GROUP, GROUP, GROUP
+        g.start_group = self.weights.bias_gate
+        with nogil:
+            for u in range(up(self.H) // GROUP):
+                g.b = self.weights.kernel.at + u * self.weights.kernel.unit
+                g.start = self.weights.bias + u * self.weights.bias_unit
+                g.c = &table[0, 0] + u * GATES
+                native_kernels().gemm(&g)
+        return result
+
+    def step_of_rows(self, table, rows, tuple state):
+        """As `step`, from rows (B, 1) of what `project` gave, int64, in range; None likewise."""
+        if len(state) != 2 or kernels(sizeof(float)).gemm == NULL:
+            return None
+        return short_way(&self.weights, self.I, self.H, table, rows, state[0], state[1])
 
 
-cdef bint take(object array, Py_buffer *view, int ndim) except -1:
-    """Hold the memory of a float32 array in C order; False, and nothing held, for anything else."""
+cdef bint take(object array, Py_buffer *view, int ndim, bint integers=False) except -1:
+    """Hold the memory of a float32 array, or of one of int64, in C order; False, and nothing held,
+    for anything else."""
     if not isinstance(array, ndarray):
         return False
     try:
         PyObject_GetBuffer(array, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
     except (BufferError, ValueError):  # not in C order
         return False
-    if view.ndim != ndim or view.format[0] != c"f" or view.format[1] != 0:
+    cdef bint fits = view.ndim == ndim and view.format[0] != 0 and view.format[1] == 0
+    if integers:
+        fits = fits and view.itemsize == 8 and (view.format[0] == c"l" or view.format[0] == c"q")
+    else:
+        fits = fits and view.format[0] == c"f"
+    if not fits:
         PyBuffer_Release(view)
         return False
     return True
@@ -109,7 +148,7 @@ def step_raw(x, kernel, recurrent_kernel, bias, tuple state):
                     return None
                 memset(&weights, 0, sizeof(Run))
                 set_raw(&weights, <float*>W.buf, <float*>U.buf, H, <float*>b.buf)
-                return short_way(&weights, I, H, x, state[0], state[1])
+                return short_way(&weights, I, H, x, None, state[0], state[1])
             finally:
                 PyBuffer_Release(&b)
         finally:
@@ -118,18 +157,41 @@ def step_raw(x, kernel, recurrent_kernel, bias, tuple state):
         PyBuffer_Release(&W)
 
 
-cdef short_way(const Run *weights, Py_ssize_t I, Py_ssize_t H, x, h, c):
+cdef short_way(const Run *weights, Py_ssize_t I, Py_ssize_t H, x, rows, h, c):
+    """rows: None, or those of the table x."""
     cdef Py_buffer views[6]
+    cdef Py_buffer of_rows
     cdef int held = 0, k
+    cdef bint rows_held = False
     cdef Py_ssize_t B
+    cdef const Py_ssize_t *which = NULL
     cdef tuple arrays
     try:
-        for array in (x, h, c):
-            if not take(array, &views[held], 2 if held else 3):
+        if rows is None:
+            if not take(x, &views[0], 3):
+                return None
+            held = 1
+            B = views[0].shape[0]
+            if views[0].shape[1] != 1 or views[0].shape[2] != I:
+                return None
+        else:
+            if not take(x, &views[0], 2):
+                return None
+            held = 1
+            rows_held = take(rows, &of_rows, 2, True)
+            if not rows_held:
+                return None
+            which, B = <const Py_ssize_t*>of_rows.buf, of_rows.shape[0]
+            if views[0].shape[1] != 4 * up(H) or of_rows.shape[1] != 1:
+                return None
+            for k in range(B):
+                if which[k] < 0 or which[k] >= views[0].shape[0]:
+                    return None
+        for array in (h, c):
+            if not take(array, &views[held], 2):
                 return None
             held += 1
-        B = views[0].shape[0]
-        if B < 1 or B > ROWS or views[0].shape[1] != 1 or views[0].shape[2] != I:
+        if B < 1 or B > ROWS:
             return None
         for k in range(1, 3):
             if views[k].shape[0] != B or views[k].shape[1] != H:
@@ -138,34 +200,38 @@ cdef short_way(const Run *weights, Py_ssize_t I, Py_ssize_t H, x, h, c):
         for array in arrays:
             PyObject_GetBuffer(array, &views[held], PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
             held += 1
-        run_step(weights, B, I, H, <const float*>views[0].buf, <const float*>views[1].buf,
+        run_step(weights, B, I, H, <const float*>views[0].buf, which, <const float*>views[1].buf,
                  <const float*>views[2].buf, <float*>views[3].buf, <float*>views[4].buf,
                  <float*>views[5].buf)
         return arrays[0], (arrays[1], arrays[2])
     finally:
+        if rows_held:
+            PyBuffer_Release(&of_rows)
         while held > 0:
             held -= 1
             PyBuffer_Release(&views[held])
 
 
 cdef int run_step(const Run *weights, Py_ssize_t B, Py_ssize_t I, Py_ssize_t H, const float *x,
-                  const float *h, const float *c, float *y, float *h_out,
+                  const Py_ssize_t *rows, const float *h, const float *c, float *y, float *h_out,
                   float *c_out) except -1:
-    cdef Py_ssize_t HP = up(H), row
+    """x (B, I); or, with rows (B), the table of bias + x W that they are of."""
+    cdef Py_ssize_t HP = up(H), row, u
     cdef Py_ssize_t counts[1]
     cdef Py_ssize_t[2] offsets, bounds
     cdef Py_ssize_t index[ROWS]
     cdef Run r = weights[0]
-    cdef float *scratch = allocate(2 * BARRIER + 2 * up(B * HP) + up(B * HP))
+    cdef Py_ssize_t gates = 4 * B * HP if rows != NULL else 0
+    cdef float *scratch = allocate(2 * BARRIER + 2 * up(B * HP) + up(B * HP) + gates)
     cdef float *room = scratch
-    cdef int size = team(B * 4 * H * (I + H), GRAIN)
+    cdef int size = team(B * 4 * H * ((0 if rows != NULL else I) + H), GRAIN)
     with nogil:
         counts[0], offsets[0], offsets[1], bounds[0], bounds[1] = B, 0, B, 0, B
         for row in range(B):
             index[row] = row
         r.B, r.I, r.P, r.H, r.NU, r.N, r.S, r.end = B, I, H, H, HP // GROUP, B, 1, 1
         r.counts, r.offsets, r.index, r.row_bounds = counts, offsets, index, bounds
-        r.row_groups, r.stretch, r.together, r.cells_rows = 1, 1, True, B
+        r.row_groups, r.stretch, r.together, r.cells_rows = 1, 1, rows == NULL, B
         r.barriers = <team_barrier*>carve(&room, 2 * BARRIER)
         memset(r.barriers, 0, 2 * sizeof(team_barrier))
         r.everybody = r.barriers + 1
@@ -173,6 +239,12 @@ cdef int run_step(const Run *weights, Py_ssize_t B, Py_ssize_t I, Py_ssize_t H, 
         r.h = carve(&room, 2 * B * HP)
         r.cells = carve(&room, B * HP)
         r.c0 = r.cells
+        if rows != NULL:
+            r.x, r.gates, r.gates_rows = NULL, carve(&room, gates), B
+            for row in range(B):
+                for u in range(r.NU):
+                    memcpy(r.gates + (u * B + row) * GATES, x + rows[row] * 4 * HP + u * GATES,
+                           GATES * sizeof(float))
         to_blocks(c, r.cells, B, H)
         for row in range(B):
             memcpy(r.h + row * HP, h + row * H, H * sizeof(float))

@@ -63,9 +63,8 @@ class Embedding(Layer):
     def may_mask(self, masked: bool) -> bool:
         return masked or self.mask_zero
 
-    def forward(
-        self, inputs: Any, training: bool = False, mask: Array | None = None
-    ) -> tuple[Array, Any]:
+    def read(self, inputs: Any) -> Array:
+        """The inputs as rows of the table, int64; ValueError for what is none."""
         ids = numbers(f"inputs of {self.name}", inputs)
         if ids.dtype.kind == "f":
             with np.errstate(invalid="ignore"):  # NaN and infinity become numbers that differ
@@ -79,6 +78,12 @@ class Embedding(Layer):
             raise ValueError(
                 f"inputs of {self.name}: expected 0 .. {self.input_dim - 1}, got {bad}"
             )
+        return ids
+
+    def forward(
+        self, inputs: Any, training: bool = False, mask: Array | None = None
+    ) -> tuple[Array, Any]:
+        ids = self.read(inputs)
         return self.params["embeddings"].take(ids, axis=0), ids
 
     def backward(self, tape: Array, d_outputs: Array, need_dx: bool = True) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .._arrays import check_shape, float_array, numbers, positive
+from .._pack import Packed
 from ..graph import Node, Symbol
 from ..layers import (
     LSTM,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 Array = np.ndarray
 State = tuple[Array, ...]
 
+_ROWS = 16  # of a batch whose LSTMs go the short way
+_TABLE = 4  # tokens for each feature, at most, of a table that an LSTM's kernel is multiplied with
 _STEPWISE = (Dense, Activation, ActivityRegularization, Embedding, LayerNormalization, TiedDense,
              TimeDistributed, TrainingNoise)  # fmt: skip
 
@@ -59,7 +62,7 @@ class Stream:
         self.batch_size = positive("batch_size", batch_size)
         fed, given = _read_context(model, self.batch_size, context)
         self._features = fed.shape[2:]  # of one step of the inputs; () for an Embedding
-        self._copies: dict[int, Any] = {}
+        self._copies: dict[Any, Any] = {}
         if len(model.outputs) > 1:
             raise ValueError(f"model: expected one output, got {len(model.outputs)}")
         known, values, masks = _run_context(model, given)
@@ -77,12 +80,37 @@ class Stream:
         self._values: list[Any] = [None]
         fed, nodes, output = self._plan
         self._slots: dict[int, int] = {id(fed): 0}
+        self._tables: dict[int, Node] = {}  # by the id of their output
         for node in nodes:
-            self._slots[id(node.outputs[0])] = self._add(node)
+            if self._is_table(node, nodes, output):
+                self._tables[id(node.outputs[0])] = node
+            else:
+                self._slots[id(node.outputs[0])] = self._add(node)
         if id(output) not in self._slots:
             raise ValueError("model: expected an output that depends on the steps, got one of the "
                              "context alone")  # fmt: skip
         self._output = self._slots[id(output)]
+
+    def _is_table(self, node: Node, nodes: Sequence[Node], output: Symbol) -> bool:
+        """Whether it looks up rows that LSTMs alone read, few enough to keep bias + x W of each."""
+        layer, rows = node.layer, node.outputs[0]
+        readers = [n for n in nodes if rows in n.sources()]
+        return (isinstance(layer, Embedding) and rows is not output
+                and self.batch_size <= _ROWS and layer.input_dim <= _TABLE * layer.output_dim
+                and all(isinstance(n.layer, LSTM) and n.sources().count(rows) == 1
+                        and n.inputs[0] is rows and _reads_on(n.layer)
+                        and isinstance(self._copy(n.layer, _cells)[0][0], Packed)
+                        and self._step_of_table(layer, n.layer) is not None for n in readers)
+                )  # fmt: skip
+
+    def _step_of_table(self, table: Embedding, layer: LSTM) -> Callable[..., Any] | None:
+        """The function of tokens and a state of the LSTM, its first layer, after the Embedding."""
+        key = id(table), id(layer)
+        if key not in self._copies:
+            step = self._copy(layer, _cells)[0][0].of_table(table.params["embeddings"])
+            read = _tokens(self._copy(table, _apart))
+            self._copies[key] = step and (lambda tokens, state: step(read(tokens), state))
+        return self._copies[key]
 
     def _add(self, node: Node) -> int:
         """The parts of a node that is fed; the slot of its first output."""
@@ -93,7 +121,7 @@ class Stream:
         if node.mask is not None or node.resets is not None:
             raise _unfit(layer)
         if isinstance(layer, LSTM) and _reads_on(layer) and not context[0]:
-            return self._add_lstm(layer, self._slot(node.inputs[0]), known[1:])
+            return self._add_lstm(node, known[1:])
         if (isinstance(layer, (Attention, MultiHeadAttention)) and len(known) > 1
                 and not context[0] and all(context[1:])
                 and not (layer.return_attention_scores or layer.causal)):  # fmt: skip
@@ -112,10 +140,16 @@ class Stream:
             return self._part(self._copy(layer, _stepwise), inputs)
         raise _unfit(layer)
 
-    def _add_lstm(self, layer: LSTM, source: int, given: list[Array | None]) -> int:
+    def _add_lstm(self, node: Node, given: list[Array | None]) -> int:
         """given: the initial states of all layers, or nothing."""
+        layer: Any = node.layer
         size = len(layer.state_names) // layer.num_layers
-        for k, (run, start) in enumerate(self._copy(layer, _cells)):
+        cells = list(self._copy(layer, _cells))
+        table = self._tables.get(id(node.inputs[0]))
+        source = self._slot((table or node).inputs[0])
+        if table is not None:
+            cells[0] = self._copies[id(table.layer), id(layer)], cells[0][1]
+        for k, (run, start) in enumerate(cells):
             initial = given[k * size : (k + 1) * size] or [
                 np.broadcast_to(a, (self.batch_size, *a.shape[1:])) for a in start
             ]
@@ -274,16 +308,23 @@ def _stepwise(layer: Any) -> Callable[[Any], Array]:
         return functools.partial(np.concatenate, axis=-1)
     if isinstance(layer, (Dense, TiedDense)):
         return layer.handle()
-    infer = _apart(layer).infer
-    if not getattr(layer, "mask_zero", False):
-        return infer
+    own = _apart(layer)
+    if not isinstance(layer, Embedding):
+        return own.infer  # type: ignore[no-any-return]
+    read, table = _tokens(own), own.params["embeddings"]
+    return lambda tokens: table.take(read(tokens), axis=0)
 
-    def look_up(tokens: Array) -> Array:
-        if not tokens.all():
-            raise ValueError(f"x: expected no 0, which stands for padding in {layer.name}, got one")
-        return infer(tokens)
 
-    return look_up
+def _tokens(table: Embedding) -> Callable[[Any], Array]:
+    """The function of tokens to rows of the table, int64, which are not padding."""
+
+    def read(tokens: Any) -> Array:
+        rows = table.read(tokens)
+        if table.mask_zero and not rows.all():
+            raise ValueError(f"x: expected no 0, which stands for padding in {table.name}, got one")
+        return rows.astype(np.int64, copy=False)
+
+    return read
 
 
 def _joins_features(node: Node) -> bool:
