@@ -10,7 +10,9 @@ state C, n, m, let b_j be the sum of log f up to its step j, and
     h_j = (sum over s of S_js v_s + w_j C q_j) / max(|sum over s of S_js + w_j n . q_j|, exp(-m_j))
     C' = w_L C + sum over s of g_s v_s k_s^T           n' = w_L n + sum over s of g_s k_s
 
-No exponent is above 0. Exponents are sums and differences in float64, whatever the dtype.
+No exponent is above 0. Exponents are sums and differences in float64, whatever the dtype. Sums over
+a chunk's steps are matrix products, so that on the native backend, whose products add one after the
+other, steps of padding change no bit.
 """
 
 from __future__ import annotations
@@ -18,6 +20,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+
+from . import _native_backend
+from ._kernels._gemm import batched
+from .functional import backend_module
 
 Array = np.ndarray
 State = tuple[Array, Array, Array]
@@ -64,14 +70,28 @@ def _turned(a: Array) -> Array:
     return np.swapaxes(a, -2, -1)
 
 
+def _product(a: Array, b: Array) -> Array:
+    """(B, N, M, K) (B, N, K, M')"""
+    if backend_module(None, a.dtype) is not _native_backend:
+        return a @ b
+    out = np.empty((*a.shape[:3], b.shape[3]), a.dtype)
+    batched(a, b, out)
+    return out
+
+
 def _times(a: Array, vectors: Array) -> Array:
     """a (B, N, L, D) times a vector (B, N, D): (B, N, L)."""
-    return (a @ vectors[..., None])[..., 0]
+    return _product(a, vectors[..., None])[..., 0]
 
 
 def _summed(weights: Array, a: Array) -> Array:
     """The sum over a chunk's steps of a (B, N, L, D) with weights (B, N, L): (B, N, D)."""
-    return (weights[..., None, :] @ a)[..., 0, :]
+    return _product(weights[..., None, :], a)[..., 0, :]
+
+
+def _row_sums(a: Array) -> Array:
+    """(B, N, L, L) to (B, N, L)"""
+    return _times(a, np.ones((*a.shape[:2], a.shape[3]), a.dtype))
 
 
 def mlstm_forward(
@@ -87,11 +107,12 @@ def mlstm_forward(
         at = slice(begin, begin + chunk)
         Q, K, V = q[:, :, at], k[:, :, at], v[:, :, at]
         D, w, g, least, m = _powers(i[..., at], log_f[..., at], m)
-        S = (Q @ _turned(K)) * D
-        denominator[..., at] = S.sum(axis=-1) + w * _times(Q, n)
+        S = _product(Q, _turned(K)) * D
+        denominator[..., at] = _row_sums(S) + w * _times(Q, n)
         r[..., at] = np.maximum(np.abs(denominator[..., at]), least)
-        h[:, :, at] = (S @ V + w[..., None] * (Q @ _turned(C))) / r[..., at, None]
-        C = w[..., -1:, None] * C + _turned(g[..., None] * V) @ K
+        from_C = w[..., None] * _product(Q, _turned(C))
+        h[:, :, at] = (_product(S, V) + from_C) / r[..., at, None]
+        C = w[..., -1:, None] * C + _product(_turned(g[..., None] * V), K)
         n = w[..., -1:] * n + _summed(g, K)
         states.append((C, n, m))
     saved = Saved((q, k, v, i, log_f), chunk, states, h, denominator, r)
@@ -110,26 +131,27 @@ def mlstm_backward(saved: Saved, dh: Array, d_state: State) -> tuple[Array, ...]
         at = slice(begin, begin + saved.chunk)
         Q, K, V, d, r = q[:, :, at], k[:, :, at], v[:, :, at], dh[:, :, at], saved.r[..., at]
         D, w, g, _, _ = _powers(i[..., at], log_f[..., at], m)
-        S, Cq = (Q @ _turned(K)) * D, Q @ _turned(C)
+        S, Cq = _product(Q, _turned(K)) * D, _product(Q, _turned(C))
         total = saved.denominator[..., at]
         d_num = d / r[..., None]
         d_den = -(d * saved.h[:, :, at]).sum(axis=-1) / r * np.sign(total)
         d_den[np.abs(total) < r] = 0
-        dS = d_num @ _turned(V) + d_den[..., None]
+        dS = _product(d_num, _turned(V)) + d_den[..., None]
         dP, E = dS * D, dS * S  # of q . k and of the exponents of D
-        of_k = V @ dC + dn[..., None, :]
-        dq[:, :, at] = dP @ K + w[..., None] * (d_num @ C + d_den[..., None] * n[..., None, :])
-        dk[:, :, at] = _turned(dP) @ Q + g[..., None] * of_k
-        dv[:, :, at] = _turned(S) @ d_num + g[..., None] * (K @ _turned(dC))
+        of_k = _product(V, dC) + dn[..., None, :]
+        from_C = _product(d_num, C) + d_den[..., None] * n[..., None, :]
+        dq[:, :, at] = _product(dP, K) + w[..., None] * from_C
+        dk[:, :, at] = _product(_turned(dP), Q) + g[..., None] * of_k
+        dv[:, :, at] = _product(_turned(S), d_num) + g[..., None] * _product(K, _turned(dC))
         # of the exponents of w, but for what C' and n' have of w_L, and of g
         of_w = w * ((d_num * Cq).sum(axis=-1) + d_den * _times(Q, n))
         of_g = g * (of_k * K).sum(axis=-1)
-        of_i = E.sum(axis=-2) + of_g
+        of_i = _row_sums(_turned(E)) + of_g
         di[..., at] = of_i
-        db = E.sum(axis=-1) + of_w - of_i
-        db[..., -1] += of_g.sum(axis=-1) + w[..., -1] * _along(dC, dn, C, n)
+        db = _row_sums(E) + of_w - of_i
+        db[..., -1] += np.cumsum(of_g, axis=-1)[..., -1] + w[..., -1] * _along(dC, dn, C, n)
         d_log_f[..., at] = np.cumsum(db[..., ::-1], axis=-1)[..., ::-1]
-        dC = w[..., -1:, None] * dC + _turned(d_num) @ (w[..., None] * Q)
+        dC = w[..., -1:, None] * dC + _product(_turned(d_num), w[..., None] * Q)
         dn = w[..., -1:] * dn + _summed(w * d_den, Q)
     C, n, m = saved.states[0]
     if q.shape[2]:

@@ -190,6 +190,30 @@ def test_matmul_agrees_and_keeps_its_bits():
                 assert same(results[:1], results[1:])
 
 
+def test_batched_products_have_the_bits_of_each_alone():
+    from clstm._kernels._gemm import batched, matmul
+
+    rng = np.random.default_rng(0)
+    for B, G, M, K, N in [(1, 1, 1, 1, 1), (3, 2, 17, 33, 3), (2, 5, 1, 70, 65), (2, 1, 3, 0, 4)]:
+        a = rng.normal(size=(B, M, G, K)).astype("f4").transpose(0, 2, 1, 3)
+        b = rng.normal(size=(B, G, N, K)).astype("f4").swapaxes(2, 3)
+        want, got = np.empty((B, G, M, N), np.float32), np.empty((B, G, M, N), np.float32)
+        for k in np.ndindex(B, G):
+            matmul(np.ascontiguousarray(a[k]), np.ascontiguousarray(b[k]), want[k])
+        for isa in VECTOR_ISAS:
+            config.set_isa(isa)
+            for threads in THREADS:
+                config.set_num_threads(threads)
+                got[:] = np.nan
+                batched(a, b, got)
+                np.testing.assert_array_equal(got, want)
+    ones = [np.ones((B, 1, *shape), "f4") for B, shape in [(2, (3, 5)), (2, (6, 4)), (1, (5, 4))]]
+    with pytest.raises(ValueError, match=r"expected \(3, K\) and \(K, 4\), got .3, 5. and .6, 4."):
+        batched(ones[0], ones[1], np.ones((2, 1, 3, 4), "f4"))
+    with pytest.raises(ValueError, match="expected as many products as out has"):
+        batched(ones[0], ones[2], np.ones((2, 1, 3, 4), "f4"))
+
+
 def test_a_packed_matrix_has_the_products_bits_and_a_copy():
     from clstm._kernels._gemm import PackedMatrix, matmul
 

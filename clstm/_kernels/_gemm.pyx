@@ -1,13 +1,23 @@
 """Matrix products of the `native` backend, by the same tile as its LSTM."""
 
 from cpython.exc cimport PyErr_CheckSignals
+from libc.stdlib cimport free
 from libc.string cimport memset
 
 import numpy as np
 
 from ._dispatch cimport clstm_gemm, native_kernels
-from ._panels cimport BETWEEN_SIGNALS, GROUP, ZEROS, aligned_array, floats, gemm_groups, up
-from ._parallel cimport run, team
+from ._panels cimport (
+    BETWEEN_SIGNALS,
+    GROUP,
+    ZEROS,
+    aligned_array,
+    allocate,
+    floats,
+    gemm_groups,
+    up,
+)
+from ._parallel cimport flush_subnormals, restore_mode, run, team
 
 cdef enum:
     GRAIN = 1 << 18  # multiplications that make another thread worth waking
@@ -160,3 +170,68 @@ cdef class PackedMatrix:
         with nogil:
             run(product_body, &q, team(a.shape[0] * q.K * q.N, PACKED_GRAIN))
         return result
+
+
+cdef struct Batch:
+    Py_ssize_t B, groups, M, N, K, room  # tasks are groups of rows; floats of a thread's room
+    const float *a
+    Py_ssize_t[4] a_strides
+    const float *b
+    Py_ssize_t[4] b_strides
+    float *c
+    float *rooms
+
+
+cdef void batch_body(void *context, int thread, int size) noexcept nogil:
+    """Each thread has every size-th product."""
+    cdef const Batch *q = <const Batch*>context
+    cdef unsigned long mode = flush_subnormals()
+    cdef Py_ssize_t task = thread, row, group
+    cdef float *panels = q.rooms + thread * q.room
+    cdef clstm_gemm g
+    memset(&g, 0, sizeof(g))
+    g.rows, g.blocks, g.depth, g.start = q.M, 1, q.K, ZEROS
+    g.a_row, g.a_k = q.a_strides[2], q.a_strides[3]
+    g.b, g.b_k, g.b_group = panels, GROUP, q.K * GROUP
+    g.c_row, g.c_group, g.width = q.N, GROUP, GROUP
+    while task < q.B * q.groups:
+        row, group = task // q.groups, task % q.groups
+        native_kernels().pack(q.K, q.N, q.b + row * q.b_strides[0] + group * q.b_strides[1],
+                              q.b_strides[2], q.b_strides[3], panels, GROUP, q.K * GROUP, 0,
+                              (q.N + GROUP - 1) // GROUP)
+        g.a = q.a + row * q.a_strides[0] + group * q.a_strides[1]
+        g.c = q.c + task * q.M * q.N
+        gemm_groups(&g, 0, (q.N + GROUP - 1) // GROUP, q.N)
+        task += size
+    restore_mode(mode)
+
+
+def batched(const float[:, :, :, :] a, const float[:, :, :, :] b, float[:, :, :, ::1] out):
+    """out (B, G, M, N) = a (B, G, M, K) b (B, G, K, N), of any strides, each product by itself."""
+    cdef Batch q
+    cdef int k, size
+    q.B, q.groups, q.M, q.N, q.K = (out.shape[0], out.shape[1], out.shape[2], out.shape[3],
+                                    a.shape[3])
+    for k in range(4):
+        if k < 2 and not (a.shape[k] == b.shape[k] == out.shape[k]):
+            raise ValueError("a, b: expected as many products as out has")
+        q.a_strides[k] = a.strides[k] // <Py_ssize_t>sizeof(float)
+        q.b_strides[k] = b.strides[k] // <Py_ssize_t>sizeof(float)
+    if a.shape[2] != q.M or b.shape[2] != q.K or b.shape[3] != q.N:
+        raise ValueError(f"a, b: expected ({q.M}, K) and (K, {q.N}), got "
+                         f"({a.shape[2]}, {a.shape[3]}) and ({b.shape[2]}, {b.shape[3]})")
+    if q.B * q.groups == 0 or q.M == 0 or q.N == 0:
+        return
+    if q.K == 0:
+        out[:, :, :, :] = 0
+        return
+    q.a, q.b, q.c = &a[0, 0, 0, 0], &b[0, 0, 0, 0], &out[0, 0, 0, 0]
+    cdef double work = <double>(q.B * q.groups) * q.M * q.N * q.K
+    size = <int>min(q.B * q.groups,
+                    team(<Py_ssize_t>min(work, <double>(1 << 30) * GRAIN), GRAIN))
+    q.room = floats(q.K, up(q.N))
+    q.rooms = allocate(floats(q.room, size))
+    with nogil:
+        run(batch_body, &q, size)
+        free(q.rooms)
+    PyErr_CheckSignals()

@@ -367,3 +367,41 @@ def test_wrong_calls_are_refused():
         clstm.Bidirectional(layer)
     with pytest.raises(ValueError, match="step by step, without masks, got MLSTM"):
         Sequential([LSTM(2, return_sequences=True, input_shape=(4, 2)), layer]).stream()
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 64])
+def test_each_row_has_the_bits_that_it_has_alone(restore, chunk):
+    """Whatever the padding and gaps beside it, the threads and the instruction set."""
+    vectors = [isa for isa in clstm.config.available_isas() if isa != "scalar"]
+    if not vectors:
+        pytest.skip("this CPU has no instruction set with native kernels")
+    rng = np.random.default_rng(0)
+    layer = MLSTM(24, num_heads=2, chunk_size=chunk, return_sequences=True, return_state=True)
+    x = rng.normal(size=(5, 17, 7)).astype(np.float32)
+    mask = rng.random((5, 17)) < 0.7
+    mask[1], mask[2] = True, np.arange(17) < 3
+    x[~mask] = np.nan
+    dy = rng.normal(size=(5, 17, 24)).astype(np.float32)
+    layer.ensure_built(x.shape)
+
+    def run(x, mask, dy):
+        outputs, tape = layer.forward(x, False, mask)
+        return [*outputs, layer.backward(tape, [dy, None, None, None])]
+
+    expected = None
+    for isa in vectors:
+        clstm.config.set_isa(isa)
+        for threads in (1, 3):
+            clstm.config.set_num_threads(threads)
+            whole = run(x, mask, dy)
+            if expected is None:
+                expected = whole
+            for a, b in zip(expected, whole, strict=True):
+                np.testing.assert_array_equal(a, b)
+    for k in range(5):
+        at = mask[k]
+        y, *state, dx = run(x[k : k + 1, at], None, dy[k : k + 1, at])
+        np.testing.assert_array_equal(y[0], whole[0][k, at])
+        np.testing.assert_array_equal(dx[0], whole[4][k, at])
+        for a, b in zip(state, whole[1:4], strict=True):
+            np.testing.assert_array_equal(a[0], b[k])
