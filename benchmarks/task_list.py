@@ -37,7 +37,9 @@ class Settings(NamedTuple):
     units: H; features: of the embedding of a symbol; batch: B, sequences of an update; rate: the
     first learning rate, which after n sequences is rate / (1 + n / halving), or constant if None;
     times: initial forget biases are log(u) and those of the input gates -log(u), u uniform in
-    [1, times - 1] (chrono initialization, Tallec & Ollivier 2018, arXiv:1804.11188).
+    [1, times - 1] (chrono initialization, Tallec & Ollivier 2018, arXiv:1804.11188). growth: the
+    lag T begins at 1 and is multiplied by it each time that the loss, averaged over some 50
+    batches, is below 0.15 per digit to recall; n counts from when it is T. None: T at once.
     """
 
     units: int
@@ -47,6 +49,7 @@ class Settings(NamedTuple):
     features: int | None = None
     halving: int | None = None
     beta_2: float = 0.999
+    growth: float | None = None
 
 
 class Task(NamedTuple):
@@ -75,10 +78,8 @@ LAGS = {  # q, p: weights, sequences
     (1000, 200): (1264, 75_000), (1000, 100): (664, 135_000), (1000, 50): (364, 203_000),
 }  # fmt: skip
 ADDING = {100: (74_000, 1), 500: (209_000, 0), 1000: (853_000, 1)}  # T: sequences, wrong of 2,560
-COPIES = {  # T: our settings
-    100: Settings(128, 8, 1e-2, 150, 10, halving=50_000, beta_2=0.9),
-    1000: Settings(64, 8, 3e-3, 10_000, 10, beta_2=0.99),
-}
+COPIES = {T: Settings(128, 16, 5e-3, T, 10, halving=20_000, beta_2=0.95, growth=1.1)
+          for T in (100, 1000)}  # fmt: skip
 
 TASKS = {
     **{f"adding-{T}": Task(f"4 adding, T = {T}", partial(data.marked, T=T), 1, None,

@@ -15,6 +15,8 @@ import statistics
 import sys
 import time
 from collections import deque
+from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 
 import machine
@@ -81,12 +83,9 @@ def build(task: Task, seed: int) -> tuple[Model, Outputs]:
     y = Dense(task.outputs, activation="softmax" if task.outputs > 1 else None)(h)
     u = np.random.default_rng([seed, 1]).uniform(1, s.times - 1, s.units)
     lstm.params["bias"][: 2 * s.units] = np.log(np.concatenate([1 / u, u]))  # gates i, f
-    rate = s.rate
-    if s.halving:
-        rate = clstm.schedules.InverseTimeDecay(s.rate, s.halving / s.batch, 1.0)
     model, outputs = Model([x, lengths], y), Outputs()
     model.compile(
-        clstm.optimizers.Adam(rate, beta_2=s.beta_2, global_clipnorm=1.0),
+        clstm.optimizers.Adam(s.rate, beta_2=s.beta_2, global_clipnorm=1.0),
         loss="mse" if task.outputs == 1 else "sparse_categorical_crossentropy",
         metrics=[outputs],
     )
@@ -105,6 +104,20 @@ def test(task: Task, model: Model, criterion: Criterion, seed: int) -> dict:
             "loss": statistics.fmean(losses)}  # fmt: skip
 
 
+def lags(T: int, growth: float) -> Generator[int, float, None]:
+    """Lags of copy memory from 1 to T; sent the loss of a batch of each, a mean over steps.
+
+    The next one is larger when the running mean of the loss, per digit to recall, is below 0.15.
+    """
+    lag = loss = 1.0
+    while lag < T:
+        loss = 0.98 * loss + 0.02 * (yield int(lag)) * (int(lag) + 2 * DIGITS) / DIGITS
+        if loss < 0.15:
+            lag, loss = max(lag * growth, lag + 1), 1.0
+    while True:
+        yield T
+
+
 def train(task: Task, seed: int, budget: float) -> dict:
     """Learn until the last goal is met, or for `budget` seconds of processor time.
 
@@ -115,21 +128,28 @@ def train(task: Task, seed: int, budget: float) -> dict:
     clstm.set_seed(seed)
     rng = np.random.default_rng([seed, 0])
     model, outputs = build(task, seed)
+    s, draw = task.settings, task.draw
     window = max(criterion.window for criterion, _ in task.goals)
     largest = mean = np.empty(0)
-    losses = deque(maxlen=-(-window // task.settings.batch))
+    losses = deque(maxlen=-(-window // s.batch))
+    T, updates = task.draw.keywords.get("T"), 0  # updates: with sequences of the task itself
+    lag = s.growth and lags(T, s.growth)
+    now = next(lag) if lag else T
     goals, seen, tested, begin = [], 0, 0.0, time.process_time()
     while len(goals) < len(task.goals):
-        x, lengths, y = task.draw(rng, task.settings.batch)
+        x, lengths, y = (partial(draw, T=now) if lag else draw)(rng, s.batch)
+        if s.halving:
+            model.optimizer.learning_rate = s.rate / (1 + updates / (s.halving / s.batch))
         losses.append(model.train_on_batch([x, lengths], y)[0])
         new_largest, new_mean = errors(outputs.last, y)
         largest = np.concatenate([largest, new_largest])[-window:]
         mean = np.concatenate([mean, new_mean])[-window:]
         seen += len(y)
+        updates += now == T
         seconds = time.process_time() - begin - tested
         ends = seconds >= budget
         for criterion, _ in task.goals[len(goals) :]:
-            solved = met(criterion, largest, mean)
+            solved = now == T and met(criterion, largest, mean)
             if not solved and not ends:
                 break
             last = largest[-criterion.window :], mean[-criterion.window :]
@@ -142,6 +162,9 @@ def train(task: Task, seed: int, budget: float) -> dict:
             if solved:
                 goals[-1]["test"] = test(task, model, criterion, seed)
             tested += time.process_time() - start
+        if lag and now != (now := lag.send(losses[-1])):  # errors of shorter lags do not count
+            largest = mean = np.empty(0)
+            losses.clear()
     weights = sum(array.size for array in model.get_weights())
     return {"seed": seed, "weights": weights, "goals": goals}
 
@@ -197,9 +220,9 @@ def report(results: dict) -> str:
 def record(path: Path, name: str, entry: dict) -> None:
     """Put a task's runs into the file, which is read anew: another process may have added some."""
     results = json.loads(path.read_text()) if path.exists() else {"format": 1, "tasks": {}}
-    results["machine"] = machine.describe(clstm.config.usable_cores())
     now = datetime.datetime.now(datetime.timezone.utc)
-    results["tasks"][name] = {**entry, "date": now.isoformat(timespec="seconds")}
+    results["tasks"][name] = {**entry, "date": now.isoformat(timespec="seconds"),
+                              "machine": machine.describe(clstm.config.usable_cores())}  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=1) + "\n")
 

@@ -161,6 +161,18 @@ def test_published_figures(tasks):
     assert bai == tasks.BAI_LSTM_COPY
 
 
+def test_lags_grow_while_the_loss_is_small(tasks):
+    lags = tasks.lags(30, 1.5)
+    seen = [next(lags)]
+    for _ in range(100):  # without a memory: log 8 for each of the 10 digits
+        seen.append(lags.send(10 * np.log(8) / (seen[-1] + 20)))
+    assert set(seen) == {1}
+    for _ in range(2000):
+        seen.append(lags.send(0.0))
+    assert sorted(set(seen)) == [1, 2, 3, 4, 6, 10, 15, 22, 30] and seen == sorted(seen)
+    assert 90 < seen.count(2) < 100  # 0.98^n < 0.15
+
+
 def test_a_short_run(tasks, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tasks, "RESULTS", tmp_path)
     monkeypatch.setattr(tasks.clstm.config, "set_num_threads", lambda threads: None)
