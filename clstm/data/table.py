@@ -174,15 +174,15 @@ def _numbers(name: str, array: Array, nullable: Any) -> Array:
     if array.dtype.kind in "biuf":
         return array.astype(np.float32 if array.dtype.name == "float16" else np.float64)
     if nullable is not None and array.dtype == object:
-        kept = [np.nan if _missing(value) else value for value in array.tolist()]
+        kept = [np.nan if is_missing(value) else value for value in array.tolist()]
         if all(isinstance(value, (bool, int, float, np.number)) for value in kept):
             return np.array(kept, np.float64)
     raise TypeError(f"{name}: expected numbers, got {array.dtype}")
 
 
-def _missing(value: Any) -> bool:
-    """Whether it is None, or what pandas has for it."""
-    return value is None or type(value).__name__ in ("NAType", "NaTType")
+def is_missing(value: Any) -> bool:
+    """Whether it is None, NaN, or what pandas has for it."""
+    return value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
 
 
 def _joined(name: str, columns: list[Array], rows: int) -> Array:

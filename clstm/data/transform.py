@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
 from .. import _serialize
 from .._serialize import Configurable, register
+from .._state import Tensors, pack, unpack
+from ..io import tensor_file
 from .table import Table, read
 
 Array = np.ndarray
@@ -59,6 +62,16 @@ class Transform(Configurable):
     def fit_transform(self, x: Any) -> Any:
         """`fit` and `transform`."""
         return self.fit(x).transform(x)
+
+    def save(self, path: Any) -> None:
+        """Write it to one file, whole or not at all; `clstm.data.load_transform` reads it.
+
+        Raises:
+            ValueError: its class is not registered, so that it could not be loaded again.
+        """
+        tensors: Tensors = {}
+        content = {"transform": packed(self, "transform", tensors)}
+        tensor_file.save(path, tensor_file.TRANSFORM, content, tensors)
 
     def _read(self, name: str, x: Any, objects: bool) -> Table:
         if self.features is None:
@@ -158,6 +171,35 @@ class Pipeline(Transform):
         super().set_state({k: v for k, v in state.items() if k not in names})
         for step, name in zip(self.steps, names, strict=True):
             step.set_state(state[name])
+
+
+def load_transform(path: Any) -> Transform:
+    """The transform that its `save` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file. ValueError: it is another one, or damaged.
+    """
+    path = Path(path)
+    content, tensors = tensor_file.load(path, tensor_file.TRANSFORM)
+    try:
+        return unpacked(content["transform"], tensors)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path.name}: the file does not hold a transform: {error}") from error
+
+
+def packed(transform: Any, place: str, tensors: Tensors) -> dict[str, Any]:
+    """A transform as JSON; its arrays go to `tensors`, under names that begin with the place."""
+    if not isinstance(transform, Transform):
+        raise TypeError(f"{place}: expected a Transform, got {type(transform).__name__}")
+    return {"made": _serialize.to_config(transform),
+            "state": pack(transform.get_state(), place, tensors)}  # fmt: skip
+
+
+def unpacked(saved: dict[str, Any], tensors: Tensors) -> Transform:
+    """What `packed` packed."""
+    transform: Transform = _serialize.from_config("transform", saved["made"])
+    transform.set_state(unpack(saved["state"], tensors))
+    return transform
 
 
 def get(identifier: Any) -> Transform | None:

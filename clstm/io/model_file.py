@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import _serialize
-from .._state import pack, unpack
-from ..data.transform import Transform
+from ..data import transform
 from ..layers.base import Allowance, Layer
 from . import architecture, tensor_file
 
@@ -39,19 +38,10 @@ def save(model: Any, path: Any) -> None:
             **model.optimizer.get_state(),
         }
         tensors |= {f"optimizer/{key}": value for key, value in _slots(model, frozen).items()}
-    transforms = {name: _transform(name, transform, tensors)
-                  for name, transform in model.transforms.items()}  # fmt: skip
+    transforms = {name: transform.packed(one, f"transforms/{name}", tensors)
+                  for name, one in model.transforms.items()}  # fmt: skip
     content = {"model": model.get_config(), "training": training, "transforms": transforms}
     tensor_file.save(path, tensor_file.MODEL, content, tensors)
-
-
-def _transform(name: Any, transform: Any, tensors: dict[str, Array]) -> dict[str, Any]:
-    """A transform as JSON; its arrays go to `tensors`."""
-    if not isinstance(name, str) or not isinstance(transform, Transform):
-        raise TypeError(f"transforms: expected a dict of Transforms by names, got "
-                        f"{type(transform).__name__} as {name!r}")  # fmt: skip
-    state = pack(transform.get_state(), f"transforms/{name}", tensors)
-    return {"made": _serialize.to_config(transform), "state": state}
 
 
 def save_weights(model: Any, path: Any) -> None:
@@ -85,8 +75,7 @@ def load_model(path: Any) -> Any:
         if content.get("training") is not None:
             _restore_training(model, content["training"], tensors)
         for name, saved in content.get("transforms", {}).items():
-            model.transforms[name] = transform = _serialize.from_config("transform", saved["made"])
-            transform.set_state(unpack(saved["state"], tensors))
+            model.transforms[name] = transform.unpacked(saved, tensors)
     except (ValueError, TypeError, KeyError, AttributeError, MemoryError, OverflowError) as error:
         raise ValueError(f"{path.name}: the file does not hold a model: {error}") from error
     return model

@@ -19,9 +19,10 @@ import numpy as np
 FORMAT = 1
 TEMPORARY = ".clstm-*.tmp"  # what is not yet whole
 MODEL, WEIGHTS, CHECKPOINT = "clstm", "clstm-weights", "clstm-checkpoint"  # kinds
-FORECASTER = "clstm-forecaster"
+FORECASTER, TRANSFORM = "clstm-forecaster", "clstm-transform"
 _NAMES = {MODEL: "a clstm model file", WEIGHTS: "a file of weights",
-          CHECKPOINT: "a clstm checkpoint", FORECASTER: "a file of a Forecaster"}  # fmt: skip
+          CHECKPOINT: "a clstm checkpoint", FORECASTER: "a file of a Forecaster",
+          TRANSFORM: "a file of a transform"}  # fmt: skip
 Array = np.ndarray
 
 
