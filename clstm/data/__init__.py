@@ -1,8 +1,6 @@
-"""What is done with data before a model sees them, and what the training loop reads."""
+"""What is done with data before a model sees them: transforms, windows, batches."""
 
-from .batches import ArraySource, Batch, IterableSource, is_iterable_of_batches, take
 from .categories import Categories, OneHot
-from .reader import Reader
 from .scalers import (
     Difference,
     Log,
@@ -12,11 +10,13 @@ from .scalers import (
     RobustScaler,
     StandardScaler,
 )
+from .streaming import Buckets, prefetch
 from .text import Vocabulary
 from .transform import Pipeline, Transform, load_transform
+from .windowing import Windows, windows
 
 __all__ = [
-    "ArraySource", "Batch", "Categories", "Difference", "IterableSource", "Log", "MaxAbsScaler",
-    "MinMaxScaler", "OneHot", "Pipeline", "PowerScaler", "Reader", "RobustScaler",
-    "StandardScaler", "Transform", "Vocabulary", "is_iterable_of_batches", "load_transform", "take",
+    "Buckets", "Categories", "Difference", "Log", "MaxAbsScaler", "MinMaxScaler", "OneHot",
+    "Pipeline", "PowerScaler", "RobustScaler", "StandardScaler", "Transform", "Vocabulary",
+    "Windows", "load_transform", "prefetch", "windows",
 ]  # fmt: skip

@@ -14,11 +14,14 @@ Draw = Callable[[], int]  # a new seed
 
 
 class Batch(NamedTuple):
-    """One array for each input of a model, labels and weights for each output, number of rows."""
+    """One array for each input of a model, labels and weights for each output, number of rows.
 
-    x: list[Array]
-    y: list[Array] | None
-    weight: list[Array | None] | None
+    Of a whole set they may be `Rows`, of a batch that is given they are arrays.
+    """
+
+    x: list[Any]
+    y: list[Any] | None
+    weight: list[Any] | None
     rows: int
 
 
@@ -74,7 +77,7 @@ class ArraySource:
             end = min(begin + self.batch_size, self.rows)
             self._at += 1
             order = self._order
-            yield take(self.data, slice(begin, end) if order is None else order[begin:end])
+            yield made(take(self.data, slice(begin, end) if order is None else order[begin:end]))
 
     def _begin(self, seed: int | None) -> None:
         """Begin a pass over the rows."""
@@ -179,8 +182,9 @@ Source = ArraySource | IterableSource
 def take(data: Batch, place: Any) -> Batch:
     """The rows `place` (a slice or an array of numbers) of a batch."""
 
-    def rows(a: Array) -> Array:  # take is quicker than indexing with an array
-        return a[place] if isinstance(place, slice) else a.take(place, axis=0)
+    def rows(a: Any) -> Any:
+        quicker = isinstance(a, np.ndarray) and a.flags.c_contiguous  # else take copies all of a
+        return a.take(place, axis=0) if quicker and not isinstance(place, slice) else a[place]
 
     x = [rows(a) for a in data.x]
     return Batch(
@@ -189,6 +193,15 @@ def take(data: Batch, place: Any) -> Batch:
         None if data.weight is None else [None if w is None else rows(w) for w in data.weight],
         len(x[0]),
     )
+
+
+def made(data: Batch) -> Batch:
+    """A batch whose rows are arrays."""
+    arrays = [np.asarray(a) for a in data.x]
+    labels = None if data.y is None else [np.asarray(a) for a in data.y]
+    weight = None if data.weight is None else [None if w is None else np.asarray(w)
+                                               for w in data.weight]  # fmt: skip
+    return Batch(arrays, labels, weight, data.rows)
 
 
 def is_iterable_of_batches(x: Any) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from .._arrays import number, numbers
 from ..graph import Symbol
 from .batches import Batch
+from .rows import Rows
 
 Array = np.ndarray
 
@@ -31,10 +32,10 @@ class Reader:
         rows = len(arrays[0])
         if y is None:
             return Batch(arrays, None, None, rows)
-        labels = [numbers("y", a) for a in self._per_output("y", y, rows)]
+        labels = [array_of("y", a) for a in self._per_output("y", y, rows)]
         for a in labels:
             check_rows("y", a, rows)
-        weights = [None if w is None else numbers("sample_weight", w)
+        weights = [None if w is None else array_of("sample_weight", w)
                    for w in self._per_output("sample_weight", weight, rows)]  # fmt: skip
         for w, shape in zip(weights, self.output_shapes, strict=True):
             if w is not None:
@@ -63,9 +64,9 @@ class Reader:
         arrays = []
         for k, (part, (_, shape)) in enumerate(zip(parts, self._inputs, strict=True)):
             name = "x" if len(parts) == 1 else f"x[{k}]"
-            array = numbers(name, part)
+            array = array_of(name, part)
             if array.ndim == len(shape) - 1 and shape[-1] == 1:
-                array = array[..., None]  # Keras takes (B,) for (B, 1)
+                array = np.asarray(array)[..., None]  # Keras takes (B,) for (B, 1)
             if array.ndim != len(shape) or any(
                 want is not None and size != want
                 for size, want in zip(array.shape, shape, strict=True)
@@ -102,7 +103,7 @@ class Reader:
         for key in class_weight:
             if isinstance(key, bool) or not isinstance(key, (int, np.integer)) or key < 0:
                 raise ValueError(f"class_weight: expected class numbers as keys, got {key!r}")
-        shape, (y,) = self.output_shapes[0], batch.y
+        shape, y = self.output_shapes[0], np.asarray(batch.y[0])
         if y.ndim == len(shape) and y.shape[-1] > 1 and y.shape[-1] == shape[-1]:
             classes = y.argmax(axis=-1)  # one-hot labels
         else:
@@ -116,6 +117,11 @@ class Reader:
             more = max(w.ndim, factors.ndim)
             factors = _widen(factors, more) * _widen(w, more)
         return batch._replace(weight=[factors])
+
+
+def array_of(name: str, value: Any) -> Any:
+    """`value` as an array of numbers, or Rows as they are."""
+    return value if isinstance(value, Rows) else numbers(name, value)
 
 
 def check_rows(argument: str, array: Array, rows: int) -> None:

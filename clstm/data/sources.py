@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import numbers, positive
-from .batches import ArraySource, Batch, IterableSource, Source, is_iterable_of_batches
-from .reader import check_rows
+from .._arrays import positive
+from .batches import ArraySource, Batch, IterableSource, Source, is_iterable_of_batches, made
+from .reader import array_of, check_rows
 
 
 def open_source(
@@ -38,7 +38,7 @@ def open_source(
         return IterableSource(x, steps, convert, goes_on)
     if labelled and y is None:
         raise ValueError("y: expected labels, got None")
-    batch = read_batch(model, x, y, weight)
+    batch = _read(model, x, y, weight)
     if batch.rows == 0 and labelled:
         raise ValueError("x: expected at least one row, got none")
     return ArraySource(batch, size, steps, goes_on)
@@ -46,11 +46,15 @@ def open_source(
 
 def read_batch(model: Any, x: Any, y: Any, weight: Any, class_weight: Any = None) -> Batch:
     """Arrays for the model, which is built, if it is not yet, for such x."""
+    return made(_read(model, x, y, weight, class_weight))
+
+
+def _read(model: Any, x: Any, y: Any, weight: Any, class_weight: Any = None) -> Batch:
     if not model.built:  # a Sequential: one input, one output
-        rows = len(numbers("x", x)) if np.ndim(x) else 0
+        rows = len(array_of("x", x)) if np.ndim(x) else 0
         for name, value in (("y", y), ("sample_weight", weight)):
             if value is not None and not isinstance(value, dict):
-                check_rows(name, numbers(name, value), rows)
+                check_rows(name, array_of(name, value), rows)
         model._require_built(x)
     return model._reader.batch(x, y, weight, class_weight)
 

@@ -125,6 +125,16 @@ def read(name: str, x: Any, objects: bool = False) -> Table:
     return Table(parts, columns[0], times, form)
 
 
+def require_rising(name: str, table: Table) -> None:
+    """Raise ValueError unless the times of each part, where it has some, rise from row to row."""
+    for k, times in enumerate(table.times):
+        if times is not None and not (np.diff(times.astype(np.int64)) > 0).all():
+            row = int(np.argmax(np.diff(times.astype(np.int64)) <= 0)) + 1
+            which = f"{name}[{k}]" if table.form.several else name
+            raise ValueError(f"{which}: expected times that rise, got {times[row]} at row {row} "
+                             f"after {times[row - 1]}")  # fmt: skip
+
+
 def _read(name: str, x: Any, objects: bool) -> tuple[Any, ...]:
     """part, kind, columns, times, index and class of one sequence."""
     if hasattr(x, "iloc") and hasattr(x, "to_numpy"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..data.table import read
+from ..data.table import read, require_rising
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -73,11 +73,7 @@ def read_series(name: str, x: Any, least: int, gaps: bool = False) -> Series:
             row, column = np.argwhere(bad)[0]
             raise ValueError(f"{which}: expected numbers, got {part[row, column]} at row {row}; "
                              "`transform` may fill gaps")  # fmt: skip
-        times = table.times[k]
-        if times is not None and not (np.diff(times.astype(np.int64)) > 0).all():
-            row = int(np.argmax(np.diff(times.astype(np.int64)) <= 0)) + 1
-            raise ValueError(f"{which}: expected times that rise, got {times[row]} at row {row} "
-                             f"after {times[row - 1]}")  # fmt: skip
+    require_rising(name, table)
     flat = all(kind in ("series", "pandas series") for kind in form.kinds)
     return Series([part.astype(np.float64) for part in table.parts], form.several, flat)
 

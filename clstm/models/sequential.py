@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .._arrays import numbers
+from ..data.reader import array_of
 from ..graph import Symbol
 from ..layers.base import Layer, unique_name
 from ..layers.embedding import Embedding
@@ -97,7 +97,7 @@ class Sequential(Model):
         if x is None:
             raise ValueError("model: expected a built one; give the first layer an input_shape, "
                              "or call build(input_shape)")  # fmt: skip
-        self.build(numbers("x", x).shape)
+        self.build(array_of("x", x).shape)
 
 
 def _input_for(layer: Layer, shape: Sequence[int | None]) -> Symbol:
