@@ -32,6 +32,7 @@ from .layers import (
     Concatenate,
     Dense,
     Embedding,
+    InputDecay,
     LayerNormalization,
     Masking,
     TimeDistributed,
@@ -43,7 +44,7 @@ from .loop import Window, train_step
 from .objective import Objective
 
 _STEPWISE = (LSTM, Activation, ActivityRegularization, Add, Concatenate, Dense, Embedding,
-             LayerNormalization, Masking, TimeDistributed, TrainingNoise)  # fmt: skip
+             InputDecay, LayerNormalization, Masking, TimeDistributed, TrainingNoise)  # fmt: skip
 
 
 def read(value: Any) -> tuple[int, int]:

@@ -98,6 +98,9 @@ class Objective:
             counted = np.ones((*labels.shape[:2], 1), bool)
             if loss is not None and loss.ignore_class is not None:
                 counted = labels.reshape(*labels.shape[:2], -1) != loss.ignore_class
+            known = None if loss is None else loss.known(labels)
+            if known is not None:
+                counted = known.reshape(*known.shape[:2], -1)
             if mask is not None:
                 counted = counted & mask[:, :, None]
             found.append(counted.sum(axis=(0, 2)))
@@ -159,6 +162,10 @@ class Objective:
                 w = mask if w is None else np.reshape(w, (len(w), -1)) * mask
                 valid = mask.reshape(mask.shape + (1,) * (labels.ndim - 2))
                 labels = np.where(valid, labels, 0)  # 0 times NaN would be NaN
+            loss = self.losses[k]
+            known = None if loss is None else loss.known(labels)
+            if known is not None:
+                w, labels = _of_known(known, labels, w, outputs[k].ndim)
             predicted = outputs[k]
             if share < 1:
                 labels, predicted, w = _steps_as_rows(labels, predicted, w)
@@ -194,6 +201,16 @@ class Objective:
         """Go on from what `get_state` gave."""
         for measure, state in zip(self._measures(), states, strict=True):
             measure.set_state(state)
+
+
+def _of_known(known: Array, labels: Array, weight: Any, ndim: int) -> tuple[Array, Array]:
+    """Weights with 0 for rows and steps of which a label is not known, and labels with 0 there."""
+    lead = labels.shape[: max(1, ndim - 1)]
+    whole = known.reshape(*lead, -1).all(axis=-1)
+    if weight is not None:
+        given = np.asarray(weight)
+        whole = whole * given.reshape(given.shape + (1,) * (whole.ndim - given.ndim))
+    return whole, np.where(known, labels, 0)
 
 
 def _steps_as_rows(labels: Array, outputs: Array, weight: Any) -> tuple[Array, Array, Any]:

@@ -6,7 +6,9 @@ whose key comes from `next_key()`, or from the layer's own `Keys` if it has a se
 
 from __future__ import annotations
 
+import contextlib
 import secrets
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -62,6 +64,21 @@ def set_state(state: dict[str, int]) -> None:
 def next_key() -> int:
     """A key of 64 bits that no other call since `set_seed` was given."""
     return _keys()
+
+
+@contextlib.contextmanager
+def apart(seed: int | None) -> Iterator[None]:
+    """Within, what is drawn is as after `set_seed(seed)`, and afterwards as if nothing had been
+    drawn; None: as everywhere."""
+    if seed is None:
+        yield
+        return
+    before = get_state()
+    set_seed(seed)
+    try:
+        yield
+    finally:
+        set_state(before)
 
 
 def generator(seed: int | None = None) -> np.random.Generator:

@@ -17,7 +17,7 @@ WELL = {"epochs": 80, "units": 16, "batch_size": 32, "learning_rate": 0.01, "see
 
 
 @clstm.register("transform")
-class Fill(Transform):
+class Doubled(Transform):
     """Linear between what is known, times 2: `has_inverse` without filling back."""
 
     def _apply(self, table):
@@ -130,14 +130,14 @@ def test_gaps_and_a_way_back():
     plain = Forecaster(24, 6, **FAST)
     with pytest.raises(ValueError, match="series: expected numbers, got nan at row 50"):
         plain.fit(gaps)
-    filled = Forecaster(24, 6, transform=Fill(), **FAST).fit(gaps).predict(gaps)
+    filled = Forecaster(24, 6, transform=Doubled(), **FAST).fit(gaps).predict(gaps)
     assert np.abs(filled.values - WAVE[:6] - 0.05 * 260).max() < 2  # not twice as large
 
 
 @pytest.mark.parametrize("strategy", ["direct", "recursive"])
 def test_saved_and_loaded(strategy, tmp_path):
     path = tmp_path / "f.safetensors"
-    made = Forecaster(24, 6, strategy=strategy, transform=Fill(), **FAST)
+    made = Forecaster(24, 6, strategy=strategy, transform=Doubled(), **FAST)
     with pytest.raises(ValueError, match="Forecaster: expected to be fitted"):
         made.save(path)
     made.fit(NOISY).save(path)
@@ -263,7 +263,7 @@ def test_a_backtest_with_covariates_gaps_and_a_frame():
     y[230, 0] = np.nan
     frame = pd.DataFrame(y, columns=["y", "t"])
     known = np.sin(2 * np.pi * T / 12)
-    forecasters = {"lstm": Forecaster(24, 6, targets=[0], transform=Fill(), **FAST),
+    forecasters = {"lstm": Forecaster(24, 6, targets=[0], transform=Doubled(), **FAST),
                    "naive": Naive(6)}  # fmt: skip
     found = backtest(forecasters, frame, first=220, every=10, known=known)
     assert found.actual.shape == (4, 6, 1) and np.isnan(found.actual).sum() == 1

@@ -1,5 +1,6 @@
 """What is done with data before a model sees them: transforms, windows, batches."""
 
+from . import missing
 from .categories import Categories, OneHot
 from .scalers import (
     Difference,
@@ -18,5 +19,5 @@ from .windowing import Windows, windows
 __all__ = [
     "Buckets", "Categories", "Difference", "Log", "MaxAbsScaler", "MinMaxScaler", "OneHot",
     "Pipeline", "PowerScaler", "RobustScaler", "StandardScaler", "Transform", "Vocabulary",
-    "Windows", "load_transform", "prefetch", "windows",
+    "Windows", "load_transform", "missing", "prefetch", "windows",
 ]  # fmt: skip

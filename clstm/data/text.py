@@ -84,10 +84,6 @@ class Vocabulary(Transform):
         if state:
             self._numbers = {word: n for n, word in enumerate(self.words, 2)}
 
-    def _require_fit(self) -> None:
-        if self.features is None:
-            raise ValueError("Vocabulary: expected to be fitted before, got no fit")
-
     def _split(self, text: str) -> Any:
         text = text.lower() if self.lower else text
         return text if self.level == "characters" else _WORDS.findall(text)

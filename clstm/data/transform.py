@@ -73,9 +73,12 @@ class Transform(Configurable):
         content = {"transform": packed(self, "transform", tensors)}
         tensor_file.save(path, tensor_file.TRANSFORM, content, tensors)
 
-    def _read(self, name: str, x: Any, objects: bool) -> Table:
+    def _require_fit(self) -> None:
         if self.features is None:
             raise ValueError(f"{type(self).__name__}: expected to be fitted before, got no fit")
+
+    def _read(self, name: str, x: Any, objects: bool) -> Table:
+        self._require_fit()
         table = read(name, x, objects)
         if table.features != self.features:
             raise ValueError(f"{name}: expected {self.features} features, as in fit, got "

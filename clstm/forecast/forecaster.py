@@ -114,10 +114,7 @@ class Forecaster(Configurable):
             rows = np.concatenate(extra)
             learned |= {"known_mean": rows.mean(axis=0), "known_scale": _deviation([rows])}
         trained, held = self._split(read, extra, learned)
-        before = random.get_state()
-        if self.seed is not None:
-            random.set_seed(self.seed)
-        try:
+        with random.apart(self.seed):
             model = networks.build(self, columns, len(targets), learned["covariates"])
             model.compile(Adam(self.learning_rate), self._head.loss)
             y = (trained.y - trained.last[:, None, targets]) / learned["scale"][targets]
@@ -126,9 +123,6 @@ class Forecaster(Configurable):
                 x, y = trained.x, y[:, 0]
             model.fit(x, y.astype(np.float32), batch_size=self.batch_size,
                       epochs=self.epochs, verbose=verbose)  # fmt: skip
-        finally:
-            if self.seed is not None:
-                random.set_state(before)
         low, _, high = self._run(model, learned, held)
         learned["scores"] = np.maximum(low - held.y, held.y - high)
         if self.transform is not None:
@@ -288,7 +282,8 @@ class Forecaster(Configurable):
     def _set(self, state: dict[str, Any]) -> None:
         learned: dict[str, Any] = state["learned"]
         targets = self._read_targets(learned["columns"])
-        model = networks.build(self, learned["columns"], len(targets), learned["covariates"])
+        with random.apart(0):
+            model = networks.build(self, learned["columns"], len(targets), learned["covariates"])
         model.set_weights(state["weights"])
         if self.transform is not None:
             self.transform.set_state(state["transform"])

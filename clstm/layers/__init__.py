@@ -17,6 +17,7 @@ from .dropout import (
 )
 from .embedding import Embedding
 from .input import Input, InputLayer
+from .input_decay import InputDecay
 from .lstm import LSTM
 from .masking import Masking
 from .merge import Add, Concatenate
@@ -34,7 +35,7 @@ __all__ = [
     "CRF", "LSTM", "MLSTM", "Activation", "ActivityRegularization", "Add", "AlphaDropout",
     "Attention", "AttentionPooling", "Bidirectional", "Concatenate", "Dense", "Dropout",
     "Embedding", "Flatten", "GaussianDropout", "GaussianNoise", "GlobalAveragePooling1D",
-    "GlobalMaxPooling1D", "Input", "InputLayer", "Layer", "LayerNormalization", "Masking",
-    "MultiHeadAttention", "PositionEmbedding", "PositionalEncoding", "Reshape", "SpatialDropout1D",
-    "TiedDense", "TimeDistributed", "TrainingNoise", "TransformerBlock",
+    "GlobalMaxPooling1D", "Input", "InputDecay", "InputLayer", "Layer", "LayerNormalization",
+    "Masking", "MultiHeadAttention", "PositionEmbedding", "PositionalEncoding", "Reshape",
+    "SpatialDropout1D", "TiedDense", "TimeDistributed", "TrainingNoise", "TransformerBlock",
 ]  # fmt: skip

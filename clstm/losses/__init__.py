@@ -21,14 +21,15 @@ from .crossentropy import (
 from .ctc import CTC
 from .distribution import GaussianNLL, Quantile, StudentTNLL
 from .focal import BinaryFocalCrossentropy, CategoricalFocalCrossentropy
+from .missing import IgnoreMissing
 from .probabilistic import KLDivergence, Poisson
 from .regression import CosineSimilarity, Huber, LogCosh, MeanAbsoluteError, MeanSquaredError
 
 __all__ = [
     "CRF", "CTC", "BinaryCrossentropy", "BinaryFocalCrossentropy", "CategoricalCrossentropy",
-    "CategoricalFocalCrossentropy", "CosineSimilarity", "GaussianNLL", "Huber", "KLDivergence",
-    "LogCosh", "Loss", "MeanAbsoluteError", "MeanSquaredError", "Poisson", "Quantile",
-    "SparseCategoricalCrossentropy", "StudentTNLL", "get", "resolve", "task",
+    "CategoricalFocalCrossentropy", "CosineSimilarity", "GaussianNLL", "Huber", "IgnoreMissing",
+    "KLDivergence", "LogCosh", "Loss", "MeanAbsoluteError", "MeanSquaredError", "Poisson",
+    "Quantile", "SparseCategoricalCrossentropy", "StudentTNLL", "get", "resolve", "task",
 ]  # fmt: skip
 
 

@@ -78,6 +78,10 @@ class Loss(Configurable):
             raise ValueError("y_true has NaN labels")
         return value, d
 
+    def known(self, y_true: Array) -> Array | None:
+        """Which labels are there, as booleans of their shape; None: all of them."""
+        return None
+
     def check(self, y_true: ArrayLike, shape: tuple[int, ...]) -> None:
         """Raises what `value_and_gradient` would for these labels and outputs of that shape."""
         p = np.broadcast_to(np.float32(0), shape)

@@ -19,6 +19,7 @@ from ..layers import (
     Concatenate,
     Dense,
     Embedding,
+    InputDecay,
     LayerNormalization,
     MultiHeadAttention,
     TiedDense,
@@ -36,8 +37,8 @@ State = tuple[Array, ...]
 
 _ROWS = 16  # of a batch whose LSTMs go the short way
 _TABLE = 4  # tokens for each feature, at most, of a table that an LSTM's kernel is multiplied with
-_STEPWISE = (Dense, Activation, ActivityRegularization, Embedding, LayerNormalization, TiedDense,
-             TimeDistributed, TrainingNoise)  # fmt: skip
+_STEPWISE = (Dense, Activation, ActivityRegularization, Embedding, InputDecay, LayerNormalization,
+             TiedDense, TimeDistributed, TrainingNoise)  # fmt: skip
 
 
 class _Part(NamedTuple):

@@ -16,6 +16,7 @@ from clstm import (
     GaussianDropout,
     GaussianNoise,
     Input,
+    InputDecay,
     LayerNormalization,
     Masking,
     Reshape,
@@ -251,3 +252,32 @@ def test_names():
     assert one.name != two.name and Dense(1, name="own").name == "own"
     with pytest.raises(ValueError, match="name: "):
         Dense(1, name="")
+
+
+def test_input_decay(differences, rng):
+    x = np.concatenate([rng.normal(size=(3, 4, 2)), rng.random((3, 4, 2)),
+                        rng.uniform(0.5, 3, (3, 4, 2))], axis=-1)  # fmt: skip
+    layer = InputDecay(**D)
+    y, = differences(layer, x)
+    v, s, since = np.split(x, 3, axis=-1)
+    w, b, mean = (layer.params[n] for n in ("decay_kernel", "decay_bias", "mean"))
+    rate = np.exp(-np.maximum(0, w * since + b))
+    np.testing.assert_allclose(y[..., :2], s * v + (1 - s) * (rate * v + (1 - rate) * mean))
+    np.testing.assert_array_equal(y[..., 2:], s)
+    x[..., 4:] = 0  # times 0 lie at the edge of max(0, z): the value stays
+    layer.params["decay_bias"][:] = 0
+    np.testing.assert_allclose(layer.infer(x)[..., :2], v)
+    with pytest.raises(ValueError, match=r"inputs: expected \(B, T, 3 F\)"):
+        InputDecay()(np.ones((1, 2, 4)))
+
+
+def test_input_decay_never_reads_padding(rng):
+    x = rng.normal(size=(2, 3, 3)).astype("f4")
+    mask = np.array([[True, True, False], [True, False, False]])
+    x[~mask] = np.nan
+    layer = InputDecay()
+    layer.ensure_built(x.shape)
+    y, tape = layer.forward(x, False, mask)
+    dx = layer.backward(tape, np.where(mask[..., None], 1, 0).astype("f4") * np.ones_like(y))
+    assert np.isfinite(y).all() and np.isfinite(dx).all()
+    assert all(np.isfinite(g).all() for g in layer.grads.values())
