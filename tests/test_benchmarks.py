@@ -253,3 +253,22 @@ def test_sections_of_one_library_leave_the_baseline_as_the_check(tmp_path):
         assert set(found["libraries"]) == {"clstm-native", *sizes}
         assert set(found["flops_at"]) == {"97", "100", "112", "113", "127"}
     assert all(entry["correct"] for r in results for entry in r["libraries"].values())
+
+
+def test_missing_weeks(bench):
+    missing = bench("missing")
+    np = missing.np
+    _, values = missing.series()
+    for kind in missing.KINDS:
+        for share in missing.SHARES:
+            hidden = missing.hide(values, share, kind, np.random.default_rng(0))
+            known = ~np.isnan(values)
+            assert not hidden[~known].any()
+            assert hidden[known].mean() == pytest.approx(share, abs=0.015)
+            edges = np.count_nonzero(np.diff(hidden.astype(int)))
+            assert (edges < 0.3 * hidden.sum()) == (kind == "blocks")
+    found = {"linear": {"mae": 0.25, "mae_later": 0.5, "forecast": 1.0}, "kept": {"forecast": 2.0}}
+    runs = [{"seed": 1, "kind": kind, "share": share, "found": found}
+            for kind in missing.KINDS for share in missing.SHARES]  # fmt: skip
+    text = missing.report({"runs": runs})
+    assert text.count("linear") == 3 and text.count("kept") == 1 and "0.250" in text

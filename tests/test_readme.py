@@ -15,7 +15,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_the_programs_run_one_after_the_other(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     programs = re.findall(r"```python\n(.*?)```", README, re.S)
-    assert len(programs) == 8
+    assert len(programs) == 9
     names = {"__name__": "readme"}
     clstm.set_seed(0)
     for number, program in enumerate(programs):
