@@ -186,15 +186,23 @@ def draw(results: dict, path: Path) -> None:
         ax.set(title="weeks at random" if kind == "random" else "blocks of 4 to 26 weeks",
                xlabel="hidden, % of the weeks", yscale="log", xticks=[100 * s for s in SHARES])
     axes[0].set_ylabel("mean |error| of the hidden weeks, ppm")
-    axes[1].legend(fontsize=8)
+    axes[0].set_yticks([0.25, 0.5, 1, 2], ["0.25", "0.5", "1", "2"])
+    axes[0].minorticks_off()
+    axes[0].legend(fontsize=9, loc="upper left")
     figure.savefig(path, dpi=110)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--table", action="store_true", help="only print and draw NAME's results")
     parser.add_argument("--name", help="of a file in benchmarks/results/missing/, and of a picture")
     args = parser.parse_args()
+    if args.table:
+        results = json.loads((RESULTS / f"{args.name}.json").read_text())
+        draw(results, PLOTS / f"{args.name}-missing.png")
+        print(report(results), end="")
+        return
     results: dict = {"machine": machine.describe(clstm.config.get_num_threads()),
                      "date": time.strftime("%Y-%m-%d"), "clstm": clstm.__version__, "runs": []}
     for seed in range(1, args.seeds + 1):
