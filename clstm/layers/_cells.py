@@ -34,7 +34,8 @@ _LSTM = _RECURRENT | {
     "learn_initial_state", "recurrent_bias", "carry_cell_norm",
 }  # fmt: skip
 _SLSTM = _RECURRENT - {"recurrent_constraint"} | {"recurrent_activation", "unit_forget_bias",
-                                                  "num_heads"}  # fmt: skip
+                                                  "num_heads", "learn_initial_state"}  # fmt: skip
+LEARNED = ("h", "c")  # of a state, what `learn_initial_state` learns
 SPECIAL = _LSTM | _SLSTM  # arguments that some cells do not have
 
 CELLS = {

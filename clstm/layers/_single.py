@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import functional
 from .._cell import WEIGHTS
-from ._cells import CELLS
+from ._cells import CELLS, LEARNED
 from .dropout import dropout_mask
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def backward(layer: LSTM, tape: Tape, dy: Array | None, d_state: list[Array | No
                 factors = tape.connect if name == "recurrent_kernel" else None
                 grads[name] += d if factors is None else d * factors
     if tape.learned:
-        for name, d in zip(kind.state, d_initial, strict=True):
+        for name, d in zip(LEARNED, d_initial, strict=False):
             grads[f"initial_{name}"] += d.sum(axis=0)
     if tape.drop is not None and dx is not None:
         dx = dx * tape.drop
@@ -114,12 +114,15 @@ def _lstm_backward(layer: LSTM, tape: Tape, dy: Array | None, d_state: list[Arra
 
 
 def initial_state(layer: LSTM, batch: int) -> tuple[Array, ...]:
-    """Where a row begins that is given no state: zeros, or what was learned; new arrays."""
+    """Where a row begins that is given no state: zeros, or what was learned; new arrays.
+
+    sLSTM's c means something beside a normaliser n > 0, so learned ones begin with n = 1, m = 0.
+    """
     made = []
     for name, size in zip(CELLS[layer.cell].state, state_sizes(layer), strict=True):
         made.append(np.zeros((batch, size), layer.dtype))
         if layer.learn_initial_state:
-            made[-1][...] = layer.params[f"initial_{name}"]
+            made[-1][...] = layer.params.get(f"initial_{name}", 1.0 if name == "n" else 0.0)
     return tuple(made)
 
 

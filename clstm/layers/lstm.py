@@ -12,7 +12,7 @@ from .._checkpoints import read_budget
 from .._serialize import get, register
 from ..functional import Packed, Tape
 from . import _cells, _single
-from ._cells import CELLS, PerHead
+from ._cells import CELLS, LEARNED, PerHead
 from ._stack import Stack
 from .base import Array, Layer
 from .dropout import own_keys
@@ -312,7 +312,7 @@ class LSTM(Stack):
             self.add_weight("cell_norm", (2, units), "zeros")
             self.params["cell_norm"][0] = 1
         if self.learn_initial_state:
-            for name, size in zip(kind.state, _single.state_sizes(self), strict=True):
+            for name, size in zip(LEARNED, _single.state_sizes(self), strict=False):
                 self.add_weight(f"initial_{name}", (size,), "zeros")
         for below, layer in itertools.pairwise(self.stack):
             layer.ensure_built((*shape[:2], below.features))

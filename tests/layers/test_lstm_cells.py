@@ -46,6 +46,20 @@ def test_gradients_of_states(differences, rng, name, wrap):
 
 
 @pytest.mark.parametrize("name", ["slstm", "exponential"])
+@pytest.mark.parametrize("wrap", [lambda layer: layer, Bidirectional])
+def test_the_slstm_learns_where_it_begins(differences, rng, name, wrap):
+    layer = wrap(LSTM(4, learn_initial_state=True, **CELLS[name], **D))
+    x = rng.normal(size=(3, 4, 2))
+    differences(layer, x, MASK)
+    one = LSTM(4, learn_initial_state=True, **CELLS[name], **D)
+    one.ensure_built(x.shape)
+    assert one.params["initial_c"].shape == one.params["initial_h"].shape == (4,)
+    one.params["initial_c"][:] = 2
+    state = [np.zeros((3, 4)), np.full((3, 4), 2.0), np.ones((3, 4)), np.zeros((3, 4))]
+    np.testing.assert_array_equal(one(x), one([x, *state]))
+
+
+@pytest.mark.parametrize("name", ["slstm", "exponential"])
 def test_gradients_of_the_slstms_initial_states(rng, name):
     """Of h, c, n with m held; from the outputs alone, for m scales the c and n that are given."""
     layer = LSTM(4, return_state=True, **CELLS[name], **D)
@@ -157,7 +171,6 @@ def test_stateful_saved_and_streamed(x, name, tmp_path):
         ({"cell": "slstm", "activation": "relu"}, "activation: expected 'tanh' with cell='slstm'"),
         ({"cell": "slstm", "recurrent_activation": "relu"}, "recurrent_activation: .*exponential"),
         ({"cell": "slstm", "num_heads": 4}, "num_heads: expected a divisor of the 6 units, got 4"),
-        ({"cell": "slstm", "learn_initial_state": True}, "learn_initial_state: expected False"),
         ({"cell": "rnn", "zoneout_h": 0.1}, "zoneout_h: expected 0.0 with cell='rnn', got 0.1"),
         ({"cell": "rnn", "checkpoint_every": 8}, "checkpoint_every: expected None with cell='rnn'"),
         ({"cell": "minlstm", "return_gates": True}, "return_gates: expected False with cell='min"),
