@@ -71,6 +71,7 @@ class MLSTM(Recurrent):
         return_sequences: give y (B, T, H) of all steps, not that (B, H) of the last.
         return_state: give [outputs, C, n, m].
         go_backwards: read the sequence from its end; y then stands in the order of reading.
+        stateful: each batch goes on from the state of the one before, until `reset_state()`.
 
     Inputs (B, T, I), or a list of them with the initial C (B, N, D, D), n (B, N, D) and m (B, N).
     Steps that the mask leaves out are skipped: y is 0 there, and C, n, m are the last valid ones; a
@@ -91,6 +92,7 @@ class MLSTM(Recurrent):
         return_sequences: bool = False,
         return_state: bool = False,
         go_backwards: bool = False,
+        stateful: bool = False,
         kernel_initializer: Any = "glorot_uniform",
         kernel_regularizer: Any = None,
         kernel_constraint: Any = None,
@@ -105,6 +107,8 @@ class MLSTM(Recurrent):
         self.return_sequences = boolean("return_sequences", return_sequences)
         self.return_state = boolean("return_state", return_state)
         self.go_backwards = boolean("go_backwards", go_backwards)
+        self.stateful = boolean("stateful", stateful)
+        self.state: tuple[Array, ...] | None = None  # that a stateful layer carries
         self.kernel_initializer = get("initializer", kernel_initializer)
         self.kernel_regularizer = get("regularizer", kernel_regularizer)
         self.kernel_constraint = get("constraint", kernel_constraint)
@@ -140,6 +144,10 @@ class MLSTM(Recurrent):
     def may_mask(self, masked: bool) -> bool:
         return masked and self.return_sequences
 
+    def reset_state(self) -> None:
+        """Forget the state that a stateful layer carries."""
+        self.state = None
+
     def _states(self, arrays: Any, batch: int, names: str) -> list[Array]:
         """C, n, m from `arrays`, zeros for None, checked; names: what they are called."""
         states = []
@@ -166,7 +174,15 @@ class MLSTM(Recurrent):
         if time == 0:
             raise ValueError(f"inputs of {self.name}: expected at least one time step, "
                              f"got shape {x.shape}")  # fmt: skip
-        state = self._states(inputs[1:] if several else [None] * 3, batch, "initial state")
+        if several or self.state is None:
+            state = self._states(inputs[1:] if several else [None] * 3, batch, "initial state")
+        else:
+            state = list(self.state)
+            if len(state[0]) != batch:
+                raise ValueError(
+                    f"inputs of {self.name}: expected {len(state[0])} rows, as many as the state "
+                    f"it carries (reset_state() drops that), got {batch}"
+                )
         places = _Places.of(mask, batch, time, self.go_backwards)
         rows = x[places.row, places.position]
         z = {part: matmul(rows, self.params[f"{part}kernel"]) for part in _PARTS}
@@ -181,6 +197,8 @@ class MLSTM(Recurrent):
         i = places.front(z["gate_"][:, : self.num_heads], -np.inf).swapaxes(1, 2)
         h, state, saved = mlstm_forward(q, k, v, i, places.front(log_f).swapaxes(1, 2),
                                         tuple(state), self.chunk_size)  # fmt: skip
+        if self.stateful:
+            self.state = tuple(a.copy() for a in state)
         h_rows = places.back(h)
         y = o * h_rows
         if self.return_sequences:

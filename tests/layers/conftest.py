@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+import clstm
+
 
 def listed(value):
     return list(value) if isinstance(value, (list, tuple)) else [value]
@@ -22,6 +24,7 @@ class Differences:
         inputs = [np.array(x, np.float64) if moves else x for x in listed(inputs)]
         several = len(inputs) > 1
         rng = np.random.default_rng(7)
+        clstm.set_seed(7)  # weights that might lie at an edge of a max would fail now and then
         layer.ensure_built([x.shape for x in inputs] if several else inputs[0].shape)
 
         def run():

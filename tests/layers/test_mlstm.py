@@ -405,3 +405,23 @@ def test_each_row_has_the_bits_that_it_has_alone(restore, chunk):
         np.testing.assert_array_equal(dx[0], whole[4][k, at])
         for a, b in zip(state, whole[1:4], strict=True):
             np.testing.assert_array_equal(a[0], b[k])
+
+
+def test_stateful_goes_on_until_it_is_reset(rng):
+    x = rng.normal(size=(3, 12, 2)).astype("f4")
+    layer = MLSTM(4, 2, return_sequences=True, stateful=True)
+    layer.ensure_built(x.shape)
+    whole = MLSTM(4, 2, return_sequences=True)
+    whole.ensure_built(x.shape)
+    whole.set_weights(layer.get_weights())
+    parts = np.concatenate([layer(x[:, :5]), layer(x[:, 5:6]), layer(x[:, 6:])], axis=1)
+    np.testing.assert_allclose(parts, whole(x), rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="expected 3 rows, as many as the state it carries"):
+        layer(x[:2])
+    layer.reset_state()
+    np.testing.assert_array_equal(layer(x), whole(x))
+    model = Sequential([Input((None, 2)), MLSTM(4, 2, stateful=True), Dense(1)])
+    first = model.predict(x)
+    assert (model.predict(x) != first).any()
+    model.reset_states()
+    np.testing.assert_array_equal(model.predict(x), first)
