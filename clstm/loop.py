@@ -51,7 +51,7 @@ def train_step(model: Any, batch: Batch, objective: Objective, window: Window = 
             "those before it. A smaller learning rate or clipping (clipnorm) may help; "
             "compile(on_nan='ignore') goes on regardless"
         )
-    objective.update_losses(values, total, batch.rows, share)
+    objective.update_losses(values, total, batch.y, share)
     if context:
         gradients = [None if g is None else _after(g, context) for g in gradients]
     executor.backward(tapes, gradients)
@@ -77,7 +77,7 @@ def test_step(model: Any, batch: Batch, objective: Objective) -> None:
     objective.update_metrics(batch.y, outputs, batch.weight, masks)
     values, total, _ = objective.gradients(batch.y, outputs, batch.weight, masks,
                                            free=executor.free)  # fmt: skip
-    objective.update_losses(values, total + penalty + executor.penalty(), batch.rows)
+    objective.update_losses(values, total + penalty + executor.penalty(), batch.y)
 
 
 def train_epoch(

@@ -139,12 +139,17 @@ class Objective:
         return values, total, gradients
 
     def update_losses(
-        self, values: Sequence[float], total: float, rows: int, share: float = 1.0
+        self, values: Sequence[float], total: float, y: Sequence[Array], share: float = 1.0
     ) -> None:
-        """Take a batch into the running means of the losses.
+        """Take a batch into the running means of the losses, which count its rows.
 
-        share: of the steps of the rows, less than 1 for a window of them.
+        share: of the steps of the rows, less than 1 for a window of them. Of a single output with
+        missing labels, rows count by the share of labels that are known.
         """
+        rows: float = len(y[0])
+        if len(self.losses) == 1 and self.losses[0] is not None:
+            known = self.losses[0].known(y[0])
+            rows *= 1 if known is None else float(known.mean())
         self._total.update_state(total / share, rows * share)
         if len(self.names) > 1:
             for part, value in zip(self._parts, values, strict=True):

@@ -78,7 +78,8 @@ class Categories(_Encoder):
 class OneHot(_Encoder):
     """Each column's values as columns of 0 and 1, one for each value of the training part, sorted.
 
-    What is missing, or was not in the training part, is 0 in all of them.
+    What is missing, or was not in the training part, is 0 in all of them; `inverse_transform`
+    gives the value of the largest number, None where none is above 0.
     """
 
     def _apply(self, table: Table) -> Table:
@@ -88,9 +89,27 @@ class OneHot(_Encoder):
             each = [numbers[:, k, None] == np.arange(1, len(known) + 1)
                     for k, known in enumerate(self.categories)]  # fmt: skip
             parts.append(np.concatenate(each, axis=1).astype(np.float32))
-        names = [f"{(self.columns or range(len(self.categories)))[k]}={value}"
-                 for k, known in enumerate(self.categories) for value in known]  # fmt: skip
-        return table.with_columns(parts, names)
+        return table.with_columns(parts, self._made()[1] or ())
+
+    def _made(self) -> tuple[int, tuple[str, ...] | None]:
+        count = sum(len(known) for known in self.categories)
+        if self.columns is None:
+            return count, None
+        return count, tuple(f"{name}={value}" for name, known in
+                            zip(self.columns, self.categories, strict=True) for value in known)
+
+    def _undo(self, table: Table) -> Table:
+        return table.with_columns([self._values(part) for part in table.parts], self.columns or ())
+
+    def _values(self, part: Array) -> Array:
+        """Of each column the category with the largest number, None where none is above 0."""
+        out = np.full((len(part), len(self.categories)), None, object)
+        ends = np.cumsum([len(known) for known in self.categories])
+        for k, (end, known) in enumerate(zip(ends, self.categories, strict=True)):
+            group = part[:, end - len(known) : end]
+            values = np.array(known, object)[group.argmax(axis=1)]
+            out[:, k] = np.where(group.max(axis=1) > 0, values, None)
+        return out
 
 
 def _value(value: Any, where: str) -> Any:

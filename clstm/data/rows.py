@@ -19,7 +19,7 @@ class Rows:
 
     def __init__(
         self, make: Callable[[Array], Array], shape: tuple[int, ...], dtype: Any,
-        places: Any = None,
+        places: range | None = None,
     ):  # fmt: skip
         """make: an array of the rows that it is given the places of."""
         self._make = make
@@ -47,14 +47,22 @@ class Rows:
             raise TypeError("rows: expected a slice, a number, or an array of numbers, got "
                             f"{place!r}; np.asarray(rows) can all that arrays can")  # fmt: skip
         place = np.asarray(place)
-        return self.take(np.flatnonzero(place) if place.dtype == bool else place)
+        if place.dtype != bool:
+            return self.take(place)
+        if len(place) != len(self):
+            raise IndexError(f"rows: expected {len(self)} booleans, got {len(place)}")
+        return self.take(np.flatnonzero(place))
 
     def take(self, places: Any, axis: int = 0) -> Array:
         """An array of the rows that are named by number."""
         numbers = np.asarray(places)
+        if axis != 0 or (numbers.size and numbers.dtype.kind not in "iu"):
+            raise TypeError(f"rows: expected numbers of rows, got {numbers.dtype}, axis {axis}")
+        numbers = numbers.astype(np.int64)
         if numbers.size and not -len(self) <= numbers.min() <= numbers.max() < len(self):
             raise IndexError(f"rows: expected 0 .. {len(self) - 1}, got {places}")
-        return self._make(np.asarray(self._places)[numbers])
+        numbers = np.where(numbers < 0, numbers + len(self), numbers)
+        return self._make(self._places.start + self._places.step * numbers)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if copy is False:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,8 @@ class _Scaler(Transform):
     state_names = ("center", "scale")
 
     def _fit(self, table: Table) -> dict[str, Any]:
-        found = [self._measure(column) for column in known_values(table)]
-        center, scale = np.array(found).T
-        return {"center": center, "scale": np.where(scale > 0, scale, 1.0)}
+        center, scale = np.array([self._measure(column) for column in known_values(table)]).T
+        return {"center": center, "scale": _sizes(center, scale)}
 
     def _measure(self, values: Array) -> tuple[float, float]:
         """Center and scale of the known values of a feature."""
@@ -92,12 +91,13 @@ class PowerScaler(_Scaler):
     def _fit(self, table: Table) -> dict[str, Any]:
         from scipy.stats import yeojohnson_normmax
 
-        columns = known_values(table)
-        power = np.array([yeojohnson_normmax(c) if np.ptp(c) > 0 else 1.0 for c in columns])
-        bent = [_yeo_johnson(c[:, None], p)[:, 0] for c, p in zip(columns, power, strict=True)]
-        scale = np.array([c.std() for c in bent])
-        return {"power": power, "center": np.array([c.mean() for c in bent]),
-                "scale": np.where(scale > 0, scale, 1.0)}  # fmt: skip
+        found = []
+        for values in known_values(table):
+            power = float(yeojohnson_normmax(values)) if np.ptp(values) > 0 else 1.0
+            bent = _yeo_johnson(values, np.array(power))
+            found.append((power, bent.mean(), bent.std()))
+        power, center, scale = np.array(found).T
+        return {"power": power, "center": center, "scale": _sizes(center, scale)}
 
     def _apply(self, table: Table) -> Table:
         return super()._apply(table.map(lambda part: _yeo_johnson(part, self.power)))
@@ -167,21 +167,29 @@ class Difference(Transform):
         rows = list(known[-self.lag :])
         for step in steps:
             rows.append(rows[-self.lag] + step)
-        return np.array(rows[self.lag :], steps.dtype).reshape(steps.shape)
+        dtype = np.result_type(steps, known)
+        return np.array(rows[self.lag :], dtype).reshape(steps.shape)
 
 
-def known_values(table: Table) -> Sequence[Array]:
-    """Of each feature all values that are not missing, float64; ValueError if there is none."""
-    rows = np.concatenate(table.parts).astype(np.float64)
-    if np.isinf(rows).any():
-        row, column = np.argwhere(np.isinf(rows))[0]
-        raise ValueError(f"x: expected finite numbers or NaN, got {rows[row, column]} in "
-                         f"{table.name(column)}")  # fmt: skip
-    found = [column[~np.isnan(column)] for column in rows.T]
-    for k, column in enumerate(found):
+def known_values(table: Table) -> Iterator[Array]:
+    """Of each feature, one after the other, all values that are not missing, float64.
+
+    Raises:
+        ValueError: a feature has none, or infinity.
+    """
+    for k in range(table.features):
+        column = np.concatenate([part[:, k] for part in table.parts]).astype(np.float64)
+        column = column[~np.isnan(column)]
         if not len(column):
             raise ValueError(f"x: expected a known value in {table.name(k)}, got none")
-    return found
+        if np.isinf(column).any():
+            raise ValueError(f"x: expected finite numbers or NaN, got inf in {table.name(k)}")
+        yield column
+
+
+def _sizes(center: Array, scale: Array) -> Array:
+    """The scales, 1 where a feature differs by nothing but rounding."""
+    return np.where(scale > 10 * np.finfo(np.float64).eps * np.abs(center), scale, 1.0)
 
 
 def _yeo_johnson(x: Array, power: Array) -> Array:

@@ -47,14 +47,17 @@ class _Prefetched:
                     pass
 
         def work() -> None:
+            items = iter(self._source)
             try:
-                for item in self._source:
+                for item in items:
                     put(item, None, False)
                     if left.is_set():
-                        return
+                        break
                 put(None, None, True)
             except BaseException as error:
                 put(None, error, True)
+            finally:
+                getattr(items, "close", lambda: None)()  # of a generator, what it holds
 
         thread = threading.Thread(target=work, name="clstm prefetch", daemon=True)
         thread.start()
@@ -68,7 +71,7 @@ class _Prefetched:
                 yield item
         finally:
             left.set()
-            thread.join()
+            thread.join(timeout=1)  # a source that waits for something ends when that has come
 
 
 class Buckets:

@@ -102,6 +102,8 @@ def read(name: str, x: Any, objects: bool = False) -> Table:
     """
     several = isinstance(x, (list, tuple))
     stacked = isinstance(x, np.ndarray) and x.ndim == 3
+    if stacked and isinstance(x, np.ma.MaskedArray):
+        x = _unmasked(x)
     given = list(x) if several or stacked else [x]
     if not given:
         raise ValueError(f"{name}: expected at least one sequence, got none")
@@ -143,17 +145,16 @@ def _read(name: str, x: Any, objects: bool) -> tuple[Any, ...]:
         columns = tuple(str(column) for column in frame.columns)
         parts = [_column(f"{name}[{c!r}]", frame.iloc[:, k], objects)
                  for k, c in enumerate(columns)]  # fmt: skip
-        index = frame.index
-        times = np.asarray(index) if np.asarray(index).dtype.kind == "M" else None
         kind = "pandas series" if series else "pandas"
-        return _joined(name, parts, len(frame)), kind, columns, times, index, (type(x), type(frame))
+        maker = _Maker(type(x), type(frame), [x.name] if series else list(frame.columns))
+        return _joined(name, parts, len(frame)), kind, columns, _times(x.index), x.index, maker
     if hasattr(x, "get_columns") and hasattr(x, "to_numpy"):
         columns = tuple(x.columns)
         parts = [_column(f"{name}[{c!r}]", values, objects)
                  for c, values in zip(columns, x.get_columns(), strict=True)]  # fmt: skip
         return _joined(name, parts, len(x)), "polars", columns, None, None, type(x)
     try:
-        array = np.asarray(x)
+        array = _unmasked(x) if isinstance(x, np.ma.MaskedArray) else np.asarray(x)
     except ValueError as error:
         raise ValueError(f"{name}: expected a rectangular array, got a ragged one") from error
     if array.ndim not in (1, 2):
@@ -166,6 +167,29 @@ def _read(name: str, x: Any, objects: bool) -> tuple[Any, ...]:
     if part.shape[1] == 0:
         raise ValueError(f"{name}: expected at least one feature, got none")
     return part, kind, None, None, None, None
+
+
+class _Maker(NamedTuple):
+    """Classes of pandas, and how the columns were called, whatever type that is."""
+
+    series: Any
+    frame: Any
+    labels: list[Any]
+
+
+def _unmasked(x: Any) -> Array:
+    """A masked array with NaN for what is masked."""
+    return x.filled(np.nan) if x.dtype.kind == "f" else x.astype(np.float64).filled(np.nan)
+
+
+def _times(index: Any) -> Array | None:
+    """datetime64 of an index of times, of moments in a zone, or of periods; None of others."""
+    if getattr(index, "tz", None) is not None:
+        index = index.tz_convert(None)
+    elif hasattr(index, "to_timestamp") and hasattr(index, "freqstr"):
+        index = index.to_timestamp()
+    array = np.asarray(index)
+    return array if array.dtype.kind == "M" else None
 
 
 def _column(name: str, values: Any, objects: bool) -> Array:
@@ -213,7 +237,9 @@ def _give(part: Array, kind: str, index: Any, maker: Any, columns: tuple[str, ..
         return part
     if kind == "polars":
         return maker({name: part[:, k] for k, name in enumerate(columns or ())})
-    series, frame = maker
+    same = columns is not None and tuple(map(str, maker.labels)) == columns
+    same = same or (maker.labels == [None] and part.shape[1] == 1)
     if kind == "pandas series" and part.shape[1] == 1:
-        return series(part[:, 0], index=index, name=(columns or (None,))[0])
-    return frame(part, index=index, columns=list(columns or ()))
+        return maker.series(part[:, 0], index=index,
+                            name=maker.labels[0] if same else (columns or (None,))[0])  # fmt: skip
+    return maker.frame(part, index=index, columns=maker.labels if same else list(columns or ()))

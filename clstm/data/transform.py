@@ -52,7 +52,12 @@ class Transform(Configurable):
 
     def inverse_transform(self, x: Any) -> Any:
         """What `transform` made x of. NotImplementedError where there is no way back."""
-        return self._undo(read("x", x)).give()
+        if not self.has_inverse:
+            raise NotImplementedError(f"{type(self).__name__}: there is no way back")
+        self._require_fit()
+        table = read("x", x)
+        self._require_like(table, *self._made(), "transform gives")
+        return self._undo(table).give()
 
     @property
     def has_inverse(self) -> bool:
@@ -80,13 +85,20 @@ class Transform(Configurable):
     def _read(self, name: str, x: Any, objects: bool) -> Table:
         self._require_fit()
         table = read(name, x, objects)
-        if table.features != self.features:
-            raise ValueError(f"{name}: expected {self.features} features, as in fit, got "
-                             f"{table.features}")  # fmt: skip
-        if self.columns is not None and table.columns is not None and table.columns != self.columns:
-            raise ValueError(f"{name}: expected the columns {list(self.columns)}, as in fit, got "
-                             f"{list(table.columns)}")  # fmt: skip
+        self._require_like(table, self.features, self.columns, "in fit")
         return table
+
+    def _require_like(self, table: Table, features: Any, columns: Any, where: str) -> None:
+        """ValueError unless the table has these features, and these columns if both have names."""
+        if table.features != features:
+            raise ValueError(f"x: expected {features} features, as {where}, got {table.features}")
+        if columns is not None and table.columns is not None and table.columns != columns:
+            raise ValueError(f"x: expected the columns {list(columns)}, as {where}, got "
+                             f"{list(table.columns)}")  # fmt: skip
+
+    def _made(self) -> tuple[int | None, tuple[str, ...] | None]:
+        """The features that `transform` gives, and their names."""
+        return self.features, self.columns
 
     def _fit(self, table: Table) -> dict[str, Any]:
         """What is learned, by `state_names`."""
@@ -96,7 +108,7 @@ class Transform(Configurable):
         raise NotImplementedError(f"{type(self).__name__} must define _apply")
 
     def _undo(self, table: Table) -> Table:
-        raise NotImplementedError(f"{type(self).__name__}: expected a transform with a way back")
+        raise NotImplementedError(f"{type(self).__name__} must define _undo")
 
     def get_state(self) -> dict[str, Any]:
         """What was learned: arrays, JSON values, and dicts of these."""
@@ -109,6 +121,7 @@ class Transform(Configurable):
     def set_state(self, state: dict[str, Any]) -> None:
         """Take what `get_state` gave; ValueError, with nothing set, if names are missing."""
         if not state:
+            self.features = self.columns = None
             return
         expected = {*self.state_names, "features", "columns"}
         if state.keys() != expected:
@@ -168,12 +181,15 @@ class Pipeline(Transform):
                                       for k, step in enumerate(self.steps)}  # fmt: skip
 
     def set_state(self, state: dict[str, Any]) -> None:
-        if not state:
-            return
         names = [str(k) for k in range(len(self.steps))]
-        super().set_state({k: v for k, v in state.items() if k not in names})
-        for step, name in zip(self.steps, names, strict=True):
-            step.set_state(state[name])
+        own = {k: v for k, v in state.items() if k not in names}
+        if state and len(state) != len(own) + len(names):
+            raise ValueError(f"Pipeline: expected a state of {len(names)} steps, got "
+                             f"{len(state) - len(own)}")  # fmt: skip
+        for target in (copy.deepcopy(self.steps), self.steps):  # the first may raise
+            for step, name in zip(target, names, strict=True):
+                step.set_state(state.get(name, {}))
+        super().set_state(own)
 
 
 def load_transform(path: Any) -> Transform:

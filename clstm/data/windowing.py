@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -15,20 +15,46 @@ from .table import read, require_rising
 Array = np.ndarray
 
 
-class Windows(NamedTuple):
+class Windows:
     """What `windows` found: N windows of all series, one series after the other.
 
     x: (N, past, F). y: (N, horizon, D). known: (N, horizon, K) or None. static: (N, S) or None.
     Each is a view of an array, where there is one series, or `Rows`, which are read batch by batch.
-    series: (N,) numbers of the series. begins: (N,) the row of it that is the first of y.
     """
 
-    x: Any
-    y: Any
-    known: Any
-    static: Any
-    series: Array
-    begins: Array
+    def __init__(self, x: Any, y: Any, known: Any, static: Any, places: _Places):
+        self.x, self.y, self.known, self.static = x, y, known, static
+        self._places = places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @property
+    def series(self) -> Array:
+        """(N,) the number of the series of each window."""
+        return self._places(np.arange(len(self)))[0]
+
+    @property
+    def begins(self) -> Array:
+        """(N,) the row of its series that is the first of y."""
+        return self._places(np.arange(len(self)))[1]
+
+
+class _Places:
+    """Where windows are, without an array of that: begins of the first ones, steps, counts."""
+
+    def __init__(self, first: int, stride: int, counts: list[int]):
+        self._first, self._stride = first, stride
+        self._ends = np.cumsum(counts)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __call__(self, windows: Array) -> tuple[Array, Array]:
+        """The series of these windows, and the first row of y."""
+        series = np.searchsorted(self._ends, windows, side="right")
+        before = np.concatenate([[0], self._ends[:-1]])[series]
+        return series, self._first + self._stride * (windows - before)
 
 
 def windows(
@@ -36,6 +62,8 @@ def windows(
     targets: Sequence[int] | None = None, known: Any = None, static: Any = None,
 ) -> Windows:  # fmt: skip
     """The windows of one or several series, as `model.fit(w.x, w.y)` reads them.
+
+    Beside the series, `fit` needs memory for a batch, and, if it shuffles, 8 bytes a window.
 
     Args:
         series: (T,) or (T, F), a numpy.memmap too, which is never read as a whole; (N, T, F), a
@@ -61,32 +89,31 @@ def windows(
     columns = _columns(targets, parts[0].shape[1])
     wanted = [part[:, columns] for part in parts] if isinstance(columns, slice) else parts
     some = None if isinstance(columns, slice) else columns
-    counts = [(len(part) - past - horizon) // stride + 1 for part in parts]
-    number = np.repeat(np.arange(len(parts)), counts)
-    begins = np.concatenate([past + stride * np.arange(count) for count in counts])
+    places = _Places(past, stride,
+                     [(len(part) - past - horizon) // stride + 1 for part in parts])  # fmt: skip
 
     def cut(arrays: list[Array], size: int, shift: int, some: list[int] | None = None) -> Any:
         if len(arrays) == 1 and some is None:
             view = sliding_window_view(arrays[0], size, axis=0)[past + shift :: stride]
-            return view[: len(begins)].swapaxes(1, 2)
-        return _rows(arrays, number, begins + shift, size, some)
+            return view[: len(places)].swapaxes(1, 2)
+        return _rows(arrays, places, shift, size, some)
 
     ahead = None if known is None else cut(_known(known, parts, names), horizon, 0)
-    fixed = None if static is None else _static(static, len(parts), several, number)
-    return Windows(cut(parts, past, -past), cut(wanted, horizon, 0, some), ahead, fixed, number,
-                   begins)  # fmt: skip
+    fixed = None if static is None else _static(static, len(parts), several, places)
+    return Windows(cut(parts, past, -past), cut(wanted, horizon, 0, some), ahead, fixed, places)
 
 
-def _rows(parts: list[Array], number: Array, begins: Array, size: int,
+def _rows(parts: list[Array], places: _Places, shift: int, size: int,
           some: list[int] | None) -> Rows:  # fmt: skip
-    """`size` rows of each series from each begin on, and of these some columns."""
+    """`size` rows from `shift` after each begin on, and of these some columns."""
     columns = list(range(parts[0].shape[1])) if some is None else some
-    shape = (len(begins), size, len(columns))
+    shape = (len(places), size, len(columns))
     dtype = np.result_type(*parts)
 
-    def make(places: Array) -> Array:
-        out = np.empty((len(places), *shape[1:]), dtype)
-        for row, k, begin in zip(out, number[places], begins[places], strict=True):
+    def make(windows: Array) -> Array:
+        out = np.empty((len(windows), *shape[1:]), dtype)
+        series, begins = places(windows)
+        for row, k, begin in zip(out, series, begins + shift, strict=True):
             row[...] = parts[k][begin : begin + size, columns]
         return out
 
@@ -118,6 +145,8 @@ def _columns(targets: Sequence[int] | None, features: int) -> list[int] | slice:
     """The targets, as a slice where they are neighbours."""
     if targets is None:
         return slice(0, features)
+    if not isinstance(targets, (list, tuple, range)):
+        raise TypeError(f"targets: expected a list of columns, got {targets!r}")
     columns = [integer("targets", k) for k in targets]
     for k in columns:
         if not 0 <= k < features:
@@ -138,11 +167,11 @@ def _known(known: Any, parts: list[Array], names: list[str]) -> list[Array]:
     return found
 
 
-def _static(static: Any, count: int, several: bool, number: Array) -> Rows:
+def _static(static: Any, count: int, several: bool, places: _Places) -> Rows:
     array = numbers("static", static)
     array = array[None] if not several else array
     if array.ndim != 2 or len(array) != count:
         raise ValueError(f"static: expected {f'({count}, S)' if several else '(S,)'}, got shape "
                          f"{np.shape(static)}")  # fmt: skip
-    make: Callable[[Array], Array] = lambda places: array[number[places]]  # noqa: E731
-    return Rows(make, (len(number), array.shape[1]), array.dtype)
+    return Rows(lambda windows: array[places(windows)[0]], (len(places), array.shape[1]),
+                array.dtype)  # fmt: skip

@@ -22,6 +22,7 @@ class Loss(Configurable):
     kind = "loss"
     ignore_class: int | None = None
     label_range: tuple[float, float] | None = None  # what `_terms` holds labels to
+    of_vectors = False  # whether `_terms` reduces the last axis
     overwrites = False  # whether `value_and_gradient` takes `overwrite`, and makes use of it
 
     def __call__(

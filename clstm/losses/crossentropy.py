@@ -79,6 +79,7 @@ class CategoricalCrossentropy(_Crossentropy):
     """
 
     label_range = (0.0, 1.0)
+    of_vectors = True
 
     def _targets(self, y_true: ArrayLike, p: Array) -> Array:
         t = float_array("y_true", y_true, p.dtype)

@@ -36,7 +36,10 @@ class IgnoreMissing(Loss):
 
     def known(self, y_true: Array) -> Array:
         """Which labels are there, as booleans of their shape."""
-        return ~np.isnan(y_true) if y_true.dtype.kind == "f" else np.ones(y_true.shape, bool)
+        known = ~np.isnan(y_true) if y_true.dtype.kind == "f" else np.ones(y_true.shape, bool)
+        if self.loss.of_vectors:
+            known = np.broadcast_to(known.all(axis=-1, keepdims=True), known.shape)
+        return known
 
     def check(self, y_true: ArrayLike, shape: tuple[int, ...]) -> None:
         y = numbers("y_true", y_true)
@@ -48,18 +51,18 @@ class IgnoreMissing(Loss):
     ) -> tuple[float, Array]:  # fmt: skip
         """As of every loss."""
         p, y = real_array("y_pred", y_pred), numbers("y_true", y_true)
+        if p.size == 0:
+            raise ValueError(f"y_pred must have at least one row, received shape {p.shape}")
         known = self.known(y)
         t = self.loss._targets(np.where(known, y, 0), p)
         values, d = self.loss._terms(t, p)
         known = known.reshape(t.shape)
-        if values.ndim < t.ndim:
-            known = known.all(axis=-1, keepdims=True)
         lead = p.shape[:-1] or p.shape
         more = (1,) * (t.ndim - len(lead))
         if mask is not None:
             kept = leading("mask", mask, lead, np.bool_)
             known = known & kept.reshape(kept.shape + more)
-        counted = _repeated(known, values.shape)
+        counted = np.broadcast_to(_repeated(known, values.shape), values.shape)
         weights = np.ones(1, p.dtype)
         if sample_weight is not None:
             given = leading("sample_weight", sample_weight, lead, p.dtype)

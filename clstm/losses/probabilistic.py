@@ -18,6 +18,7 @@ class KLDivergence(Loss):
     """
 
     label_range = (0.0, 1.0)
+    of_vectors = True
 
     def _targets(self, y_true: ArrayLike, p: Array) -> Array:
         return super()._targets(y_true, vectors(p))

@@ -74,6 +74,8 @@ class CosineSimilarity(Loss):
     -u / 1e-7.
     """
 
+    of_vectors = True
+
     def _targets(self, y_true: ArrayLike, p: Array) -> Array:
         return super()._targets(y_true, vectors(p))
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ... import random
-from ..._arrays import number, positive
+from ..._arrays import integer, number, positive
 from ..._serialize import register
 from ..scalers import known_values
 from ..table import Table
@@ -42,10 +42,12 @@ class LSTMImputer(Transform):
         learning_rate: float = 0.005, seed: int | None = None,
     ):  # fmt: skip
         self.length, self.units = positive("length", length), positive("units", units)
+        if self.length < 2:
+            raise ValueError(f"length: expected at least 2, got {length}")
         self.epochs = positive("epochs", epochs)
         self.batch_size = positive("batch_size", batch_size)
         self.learning_rate = number("learning_rate", learning_rate, above=0)
-        self.seed = seed
+        self.seed = None if seed is None else integer("seed", seed)
 
     def _fit(self, table: Table) -> dict[str, Any]:
         from ...losses import IgnoreMissing
@@ -53,7 +55,7 @@ class LSTMImputer(Transform):
         from ...schedules import CosineDecay
 
         means = np.array([column.mean() for column in known_values(table)])
-        parts = [part.astype(np.float64) for part in table.parts]
+        parts = [part.astype(np.float64) for part in table.parts if len(part)]
         centred = [part - np.nanmean(_filled(part, means), axis=0) for part in self._spread(parts)]
         scale = np.sqrt(np.nanmean(np.square(np.concatenate(centred)), axis=0))
         scale = np.where(np.isfinite(scale) & (scale > 0), scale, 1.0)
@@ -77,7 +79,7 @@ class LSTMImputer(Transform):
         return table.map(lambda part: self._fill(model, part))
 
     def _undo(self, table: Table) -> Table:
-        return table
+        return table.map(np.copy)
 
     def _network(self, features: int) -> Any:
         from ...layers import LSTM, Bidirectional, Dense, Input
@@ -111,7 +113,7 @@ class LSTMImputer(Transform):
 
     def _fill(self, model: Any, part: Array) -> Array:
         if not np.isnan(part).any():
-            return part
+            return part.copy()
         size = min(self.length, len(part))
         last = len(part) - size
         begins = sorted({*range(0, last + 1, max(1, size // 4)), last})

@@ -20,8 +20,8 @@ WAYS = ("linear", "time", "spline", "seasonal")
 class Interpolate(Transform):
     """Fill gaps from the values before and after them in the same sequence.
 
-    Before its first and after its last known value stays that value; a feature of which a sequence
-    has no value gets the mean of the training part.
+    Before the first and after the last known value of a sequence stays that value, beside the
+    season if there is one; a feature of which it has no value gets the mean of the training part.
 
     Args:
         by: "linear": in the number of steps. "time": linear in the times of a frame's index.
@@ -63,7 +63,7 @@ class Interpolate(Transform):
         return table._replace(parts=parts)
 
     def _undo(self, table: Table) -> Table:
-        return table
+        return table.map(np.copy)
 
     def _places(self, table: Table) -> list[Array]:
         """Where on the axis of time the steps of each sequence are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ class Keep(Transform):
 
     These are the inputs of GRU-D (Che et al. 2018), and of the layer `InputDecay`. A value that was
     not seen yet is the mean of the training part, and its time is that since the first step. Times
-    count in steps; of frames with an index of times, in the training part's median step.
+    count in steps; of frames with an index of times, in the training part's median step. The way
+    back gives what was seen, and NaN.
     """
 
     state_names = ("means", "unit")
@@ -46,18 +48,27 @@ class Keep(Transform):
             before = np.concatenate([np.zeros_like(rows[:1]), np.maximum(rows[:-1], 0)])
             since = (place[:, None] - place[before]).astype(part.dtype)
             parts.append(np.concatenate([values, (~np.isnan(part)).astype(part.dtype), since], 1))
-        names = [f"{kind}{name}" for kind in ("", "seen ", "since ")
-                 for name in table.columns or ()]  # fmt: skip
-        return table.with_columns(parts, names)
+        return table.with_columns(parts, _names(table.columns or ()))
+
+    def _made(self) -> tuple[int, tuple[str, ...] | None]:
+        return 3 * (self.features or 0), None if self.columns is None else _names(self.columns)
 
     def _undo(self, table: Table) -> Table:
         names = [] if table.columns is None else table.columns[: table.features // 3]
-        return table.with_columns([part[:, : part.shape[1] // 3] for part in table.parts], names)
+        parts = []
+        for part in table.parts:
+            values, seen, _ = np.split(part, 3, axis=1)
+            parts.append(np.where(seen > 0, values, np.nan).astype(part.dtype))
+        return table.with_columns(parts, names)
 
     def stream(self, batch_size: int = 1) -> KeepStream:
         """The same for sequences that come step by step, one step after the other."""
         self._require_fit()
         return KeepStream(self.means, positive("batch_size", batch_size))
+
+
+def _names(columns: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"{kind}{name}" for kind in ("", "seen ", "since ") for name in columns)
 
 
 class KeepStream:

@@ -35,8 +35,9 @@ class Predict(Transform):
     `LSTMImputer` is saved.
     """
 
-    state_names = ("means",)
+    state_names = ("means", "estimators")
     means: Array
+    estimators: list[Any]
 
     def __init__(self, estimator: Any, offsets: Sequence[int] = (-1, 1)):
         for method in ("fit", "predict"):
@@ -47,7 +48,6 @@ class Predict(Transform):
         self.offsets = [integer("offsets", k) for k in offsets]
         if 0 in self.offsets:
             raise ValueError("offsets: expected steps around the missing one, got 0")
-        self.estimators: list[Any] = []
 
     def _fit(self, table: Table) -> dict[str, Any]:
         means = np.array([column.mean() for column in known_values(table)])
@@ -61,14 +61,13 @@ class Predict(Transform):
             x = np.concatenate([each[column] for each in inputs])
             estimators.append(copy.deepcopy(self.estimator))
             estimators[-1].fit(x[known], y[known])
-        self.estimators = estimators
-        return {"means": means}
+        return {"means": means, "estimators": estimators}
 
     def _apply(self, table: Table) -> Table:
         return table.map(self._fill)
 
     def _undo(self, table: Table) -> Table:
-        return table
+        return table.map(np.copy)
 
     def _fill(self, part: Array) -> Array:
         gaps = np.isnan(part)

@@ -36,6 +36,7 @@ class Drop(Transform):
         """What stays: booleans (T,) or a list of them for "steps", (N,) for "sequences"."""
         table = self._read("x", x, False)
         if self.what == "sequences":
+            _require_several(table)
             return np.array([not np.isnan(part).any() for part in table.parts])
         found = _whole_rows(table)
         return found if table.form.several else found[0]
@@ -43,8 +44,7 @@ class Drop(Transform):
     def _apply(self, table: Table) -> Table:
         if self.what == "steps":
             return table.keep_rows(_whole_rows(table))
-        if not table.form.several:
-            raise ValueError("x: expected several sequences with what='sequences', got one")
+        _require_several(table)
         whole = [k for k, part in enumerate(table.parts) if not np.isnan(part).any()]
         if not whole:
             raise ValueError("x: expected a sequence without a missing value, got none")
@@ -80,7 +80,7 @@ class Fill(Transform):
         return table.map(lambda p: np.where(np.isnan(p), self.values, p).astype(p.dtype))
 
     def _undo(self, table: Table) -> Table:
-        return table
+        return table.map(np.copy)
 
     def stream(self, batch_size: int = 1) -> FillStream:
         """The same for sequences that come step by step."""
@@ -119,6 +119,11 @@ def last_known(part: Array, before: Array) -> tuple[Array, Array]:
     rows = np.maximum.accumulate(rows, axis=0) if len(part) else rows
     found = np.take_along_axis(part, np.maximum(rows, 0), axis=0)
     return np.where(rows < 0, before, found).astype(part.dtype), rows
+
+
+def _require_several(table: Table) -> None:
+    if not table.form.several:
+        raise ValueError("x: expected several sequences with what='sequences', got one")
 
 
 def _whole_rows(table: Table) -> list[Array]:
