@@ -5,9 +5,9 @@
 Of the known weeks 10%, 30% or 50% are hidden, one by one at random or in blocks of 4 to 26 weeks.
 Each way is fitted on the weeks before 1990, as they are seen, and fills all; what it makes of the
 hidden weeks is compared with what was measured there: of all, and of those from 1990 on, which no
-way was fitted on. Beside it: a forecast of the next 13 weeks by an LSTM that reads 52, trained on
-what each way makes of the series, or on the steps that are left when missing ones are dropped, or
-on what `Keep` and `InputDecay` make of them; its labels are the measured ones, none where missing.
+way was fitted on. Beside it: a forecast of the next 13 weeks by an LSTM that reads 52, as each way
+fills them by what was known then alone, or the steps that are left when missing ones are dropped,
+or what `Keep` and `InputDecay` make of them; its labels are the weeks that are seen.
 """
 
 from __future__ import annotations
@@ -75,32 +75,39 @@ def hide(values: Array, share: float, kind: str, rng: np.random.Generator) -> Ar
     return hidden
 
 
-def forecast_error(seen: Array, made: Array | None, measured: Array, split: int, seed: int
+def pasts(way: missing.Fill, seen: Array, begins: Array) -> Array:
+    """(N, PAST) before each begin, filled by what was known then alone: the five years before."""
+    cut = [seen[max(0, b - 5 * SEASON) : b] for b in begins]
+    return np.stack([part[-PAST:] for part in way.transform(cut)])
+
+
+def forecast_error(seen: Array, way: missing.Fill | None, measured: Array, split: int, seed: int
                    ) -> float:  # fmt: skip
     """Mean |error| of forecasts from `split` on by an LSTM trained before it.
 
-    made: the series, filled; None: what `Keep` makes of `seen`. Windows are relative to their last
+    way: what fills each window; None: what `Keep` makes of it. Windows are relative to their last
     value; labels are the values that are seen, those of the test the measured ones.
     """
-    base = missing.Fill("forward").fit(seen[:split]).transform(seen) if made is None else made
-    kept = missing.Keep().fit(seen[:split]).transform(seen) if made is None else None
-    w = windows(base, PAST, HORIZON)
-    last = base[w.begins - 1][:, None]
-    scale = np.std(w.x[w.begins <= split - HORIZON] - last[w.begins <= split - HORIZON][:, None])
-    x = (w.x - last[:, None]) / scale
-    if kept is not None:  # beside the values, whether they are seen, and since when not
-        others = windows(kept, PAST, HORIZON).x[..., 1:] * [1, 1 / SEASON]
-        x = np.concatenate([x, others], axis=2)
-    y = (windows(seen, PAST, HORIZON).y[..., 0] - last) / scale
-    train, test = w.begins <= split - HORIZON, w.begins >= split
+    begins = np.arange(2 * PAST, len(seen) - HORIZON + 1)
+    base = pasts(missing.Fill("forward").fit(seen[:split]) if way is None else way, seen, begins)
+    last = base[:, -1:]
+    train, test = begins <= split - HORIZON, begins >= split
+    scale = np.std((base - last)[train])
+    x = (base - last)[..., None] / scale
+    if way is None:  # beside the values, whether they are seen, and since when not
+        kept = missing.Keep().fit(seen[:split]).transform(seen)
+        others = np.stack([kept[b - PAST : b, 1:] for b in begins])
+        x = np.concatenate([x, others * [1, 1 / SEASON]], axis=2)
+    y = (np.stack([seen[b : b + HORIZON] for b in begins]) - last) / scale
     clstm.set_seed(seed)
-    first = [InputDecay(input_shape=(PAST, 3))] if kept is not None else []
+    first = [InputDecay(input_shape=(PAST, 3))] if way is None else []
     model = Sequential([*first, LSTM(32, **({} if first else {"input_shape": (PAST, 1)})),
                         Dense(HORIZON)])  # fmt: skip
     model.compile(clstm.optimizers.Adam(3e-3), IgnoreMissing("mse"))
     model.fit(x[train], y[train], batch_size=64, epochs=EPOCHS, verbose=0)
     found = model.predict(x[test]) * scale + last[test]
-    return float(np.nanmean(np.abs(found - windows(measured, PAST, HORIZON).y[test][..., 0])))
+    actual = np.stack([measured[b : b + HORIZON] for b in begins[test]])
+    return float(np.nanmean(np.abs(found - actual)))
 
 
 def dropped_error(seen: Array, measured: Array, split: int, seed: int) -> float:
@@ -141,7 +148,7 @@ def run(seed: int, share: float, kind: str) -> dict[str, dict[str, float]]:
         error = np.abs(made - measured)
         found[name] = {"mae": float(error[hidden].mean()), "mae_later": float(error[later].mean()),
                        "seconds": seconds,
-                       "forecast": forecast_error(seen, made, measured, split, seed)}  # fmt: skip
+                       "forecast": forecast_error(seen, way, measured, split, seed)}  # fmt: skip
     found["dropped"] = {"forecast": dropped_error(seen, measured, split, seed)}
     found["kept, with decay"] = {"forecast": forecast_error(seen, None, measured, split, seed)}
     return found

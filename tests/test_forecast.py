@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 
 import clstm
-from clstm.data import Transform
+from clstm.data import Difference, Transform
+from clstm.data.missing import Fill as Filled
+from clstm.data.missing import Keep, Predict
 from clstm.forecast import Drift, Forecaster, Naive, SeasonalNaive, backtest
 from clstm.forecast.series import quantile_of_scores
 
@@ -58,6 +60,8 @@ def test_intervals_of_a_baseline_are_its_past_errors():
 
 
 def test_scores_of_conformal_intervals():
+    gaps = np.array([[1.0, np.nan], [3.0, 5.0], [2.0, np.nan]])  # of 3 and of 1
+    assert quantile_of_scores(gaps, 0.5).tolist() == [2, 5]
     scores = np.random.default_rng(0).permutation(99)[:, None]
     assert quantile_of_scores(scores, 0.9) == 89  # the 90th of 99
     assert quantile_of_scores(scores[:5], 0.9) == scores[:5].max()
@@ -183,6 +187,7 @@ def test_windows_for_the_intervals_share_no_target_with_those_of_the_training():
     ({"past": 0}, "past: "), ({"horizon": 0}, "horizon: "), ({"strategy": "both"}, "strategy: "),
     ({"outputs": "all"}, "outputs: expected one of"), ({"interval": 1.0}, "interval: "),
     ({"calibration": 0.0}, "calibration: "), ({"units": 0}, "units: "), ({"epochs": 0}, "epochs: "),
+    ({"targets": []}, "targets: expected a list of columns"),
     ({"targets": [0], "strategy": "recursive"}, "targets: expected None with"),
 ])  # fmt: skip
 def test_wrong_arguments(options, words):
@@ -192,7 +197,7 @@ def test_wrong_arguments(options, words):
 
 @pytest.mark.parametrize(("series", "words"), [
     (NOISY[:20], "series: expected at least 30 rows, got 20"),
-    (NOISY[:33], r"series: expected one of at least 37 rows.*got 33"),
+    (NOISY[:33], r"series: expected one of at least 36 rows.*got 33"),
     ([NOISY, NOISY[:9]], r"series\[1\]: expected at least 30 rows, got 9"),
     (pd.DataFrame({"a": NOISY}, index=pd.to_datetime(["2020-01-02"] * 2 + ["2020-01-03"] * 258)),
      r"series: expected times that rise, got 2020-01-02.* at row 1"),
@@ -205,6 +210,72 @@ def test_series_that_cannot_be_learned(series, words):
     assert forecaster.model is None
     with pytest.raises(ValueError, match="Forecaster: expected to be fitted"):
         forecaster.predict(NOISY)
+
+
+def test_as_many_rows_as_the_message_says_are_enough():
+    for past, horizon, calibration in ((24, 6, 0.15), (10, 52, 0.15), (3, 1, 0.5), (5, 4, 0.9)):
+        forecaster = Forecaster(past, horizon, calibration=calibration, epochs=1, units=2)
+        with pytest.raises(ValueError, match="series: expected") as error:
+            forecaster.fit(np.arange(past + horizon, dtype=float))
+        least = int(str(error.value).split("at least ")[1].split()[0])
+        with pytest.raises(ValueError, match=f"at least {least} rows"):
+            forecaster.fit(np.sin(np.arange(least - 1)))
+        forecaster.fit(np.sin(np.arange(least)))
+
+
+def test_transforms_keep_rows_and_columns():
+    for transform in (Difference(), Keep()):
+        with pytest.raises(ValueError, match="transform: expected one that keeps the"):
+            Forecaster(24, 6, transform=transform).fit(NOISY)
+
+    class OneWay(Transform):
+        def _apply(self, table):
+            return table.map(np.copy)
+
+    with pytest.raises(ValueError, match="expected a transform with a way back of 'a', got OneWay"):
+        backtest({"a": Forecaster(24, 6, transform=OneWay())}, NOISY, 200)
+
+
+def test_what_was_filled_is_neither_learned_nor_counted():
+    """White noise, of which half is missing: the mean that fills it would narrow the interval."""
+    y = np.random.default_rng(0).normal(size=500)
+    y[np.random.default_rng(1).random(500) < 0.5] = np.nan
+    forecaster = Forecaster(6, 4, transform=Filled(), calibration=0.4, **FAST).fit(y)
+    assert np.isnan(forecaster._learned["scores"]).mean() == pytest.approx(0.5, abs=0.1)
+    fresh = np.random.default_rng(2).normal(size=(300, 4))
+    found = forecaster.predict(y)
+    assert 0.85 < ((found.lower <= fresh) & (fresh <= found.upper)).mean() < 0.97
+    gaps = NOISY.copy()
+    gaps[-60:] = np.nan
+    with pytest.raises(ValueError, match="series: expected known values among the last windows"):
+        Forecaster(24, 6, transform=Filled(), **FAST).fit(gaps)
+
+
+def test_a_transform_that_was_fitted_is_the_one_that_is_used():
+    class Constant:
+        def fit(self, x, y):
+            self.value = 1e3
+
+        def predict(self, x):
+            return np.full(len(x), self.value)
+
+    y = NOISY.copy()
+    y[-1] = np.nan
+    found = Forecaster(8, 2, transform=Predict(Constant()), **FAST).fit(y).predict(y)
+    assert found.values[0] > 500
+
+
+def test_frames_whose_columns_changed():
+    frame = pd.DataFrame({"a": NOISY, "b": T + 0.0})
+    for f in (Forecaster(8, 2, **FAST), Naive(2)):
+        f.fit(frame)
+        with pytest.raises(ValueError, match=r"series: expected the columns \['a', 'b'\], as"):
+            f.predict(frame[["b", "a"]])
+        with pytest.raises(ValueError, match="series: expected 2 columns, as in fit, got 1"):
+            f.predict(frame[["a"]])
+    f = Forecaster(8, 2, **FAST).fit(frame[["a"]][:200], known=frame)
+    with pytest.raises(ValueError, match=r"known: expected the columns \['a', 'b'\], as in fit"):
+        f.predict(frame[["a"]][:200], known=frame[["b", "a"]])
 
 
 def test_series_of_other_columns_than_were_fitted():
@@ -229,6 +300,14 @@ def test_a_backtest_by_hand():
     assert score.mae == 1.5 and score.rmse == np.sqrt(10 / 4)
     assert found.by_step("naive").tolist() == [1, 2]
     assert "naive" in str(found) and "1.5" in str(found)
+
+
+def test_a_backtest_compares_each_column_with_its_own():
+    y = np.stack([NOISY, 100 + T], axis=1)
+    both = {"lstm": Forecaster(8, 3, targets=[1, 0], **FAST), "naive": Naive(3)}
+    found = backtest(both, y, 240, 5)
+    assert found.scores["naive"].mae < 5
+    assert found.values["naive"][0, 0].tolist() == [y[239, 1], y[239, 0]]
 
 
 def test_a_backtest_knows_nothing_of_what_comes():

@@ -170,6 +170,8 @@ def test_a_model_of_another_library():
     y = np.stack([WAVE, 3 * WAVE - 1], axis=1)
     y[50:70, 1] = N
     np.testing.assert_allclose(Predict(LeastSquares(), ()).fit_transform(y)[:, 1], 3 * WAVE - 1)
+    joined = Pipeline([StandardScaler(), Predict(LeastSquares(), (-12, 12))]).fit(x)
+    np.testing.assert_allclose(joined.inverse_transform(joined.transform(x)), way.transform(x))
     with pytest.raises(TypeError, match="no JSON form"):
         way.save("nothing")
     with pytest.raises(TypeError, match="estimator: expected an object with fit and predict"):
@@ -235,6 +237,19 @@ def test_a_column_without_a_value(name):
     assert str(way.get_state()) == str(before)
 
 
+def test_times_in_a_zone_and_periods():
+    for index in (pd.date_range("2020-03-28", periods=4, tz="Europe/Zurich"),
+                  pd.period_range("2020-01", periods=4, freq="M")):  # fmt: skip
+        frame = pd.DataFrame({"a": [0.0, N, N, 3.0]}, index=index)
+        stamps = (index.tz_convert(None) if hasattr(index, "tz") else index.to_timestamp())
+        plain = frame.set_axis(stamps)
+        got = Interpolate("time").fit_transform(frame)
+        assert (got.index == index).all()
+        assert got["a"].tolist() == Interpolate("time").fit_transform(plain)["a"].tolist()
+        with pytest.raises(ValueError, match="x: expected times that rise"):
+            Keep().fit(frame[::-1])
+
+
 def test_ways_that_cannot_be():
     for make, words in (
         (lambda: Fill("backward"), "by: expected one of"),
@@ -243,7 +258,7 @@ def test_ways_that_cannot_be():
         (lambda: Interpolate("seasonal"), "season: expected a number with by='seasonal'"),
         (lambda: Interpolate(season=3), "season: expected None with by='linear', got 3"),
         (lambda: Interpolate("seasonal", 1), "season: expected at least 2, got 1"),
-        (lambda: LSTMImputer(0), "length: expected at least 1"),
+        (lambda: LSTMImputer(1), "length: expected at least 2, got 1"),
         (lambda: Interpolate("time").fit(A), "x: expected a pandas frame with an index of times"),
     ):
         with pytest.raises(ValueError, match=words):
@@ -293,6 +308,46 @@ def test_no_loss_of_distributions_where_a_label_is_missing(loss):
     for (r, f), (_, g) in zip(np.argwhere(~np.isnan(y)), known, strict=True):
         np.testing.assert_allclose(d.reshape(4, count, 2)[r, :, f], g[0] / 5, rtol=1e-12)
     assert (d.reshape(4, count, 2)[[0, 2, 2], :, [1, 0, 1]] == 0).all()
+
+
+@pytest.mark.parametrize("loss", [
+    "mse", "mae", Quantile([0.1, 0.5, 0.9]), GaussianNLL(), "poisson", "cosine_similarity", "kld",
+    "categorical_crossentropy", "binary_crossentropy",
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("labels", [1, 3])
+def test_labels_that_are_all_known_have_the_losses_own_mean(loss, labels):
+    loss = clstm.losses.get(loss)
+    p = RNG.uniform(0.1, 0.9, (4, 5, labels * getattr(loss, "_count", 1)))
+    y, w, mask = RNG.uniform(0, 1, (4, 5, labels)), RNG.random((4, 5)), RNG.random((4, 5)) < 0.7
+    for more in ((), (w,), (w, mask)):
+        value, d = IgnoreMissing(loss).value_and_gradient(y, p, *more)
+        want, gradient = loss.value_and_gradient(y, p, *more)
+        assert value == pytest.approx(want, rel=1e-12)
+        np.testing.assert_allclose(d, gradient, rtol=1e-12)
+
+
+def test_the_loss_of_an_epoch_does_not_depend_on_where_labels_are_missing():
+    x, y = RNG.normal(size=(64, 3, 2)), RNG.normal(size=(64, 1))
+    y[20:] = N
+    model = Sequential([LSTM(3, input_shape=(3, 2)), Dense(1)])
+    model.compile("adam", IgnoreMissing("mse"), metrics=["mse"])
+    whole = model.evaluate(x, y, batch_size=64, verbose=0)
+    assert whole[0] == pytest.approx(whole[1])
+    assert model.evaluate(x, y, batch_size=16, verbose=0) == pytest.approx(whole)
+
+
+def test_windows_of_vectors_with_missing_labels_count_as_the_whole_sequence():
+    x = RNG.normal(size=(2, 6, 2)).astype("f4")
+    y = np.eye(3)[RNG.integers(0, 3, (2, 6))]
+    y[0, [1, 4], 2] = y[1, 3, 0] = N
+    losses = []
+    for bptt in (None, (4, 6)):
+        clstm.set_seed(1)
+        model = Sequential([LSTM(3, return_sequences=True, input_shape=(6, 2)),
+                            Dense(3, activation="softmax")])  # fmt: skip
+        model.compile(clstm.optimizers.SGD(1e-9), IgnoreMissing("categorical_crossentropy"))
+        losses += model.fit(x, y, bptt=bptt, verbose=0).history["loss"]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_vectors_with_a_missing_label_are_left_out_as_a_whole():

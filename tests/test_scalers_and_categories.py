@@ -50,7 +50,10 @@ def test_by_hand():
         got = copy_of(SCALERS[name]).fit_transform(x)
         np.testing.assert_allclose(got[:, 0], column, atol=1e-12, err_msg=name)
         assert np.isnan(got[2, 1]) and np.isfinite(got[:2, 1]).all()
-    assert MinMaxScaler().fit_transform(x)[0, 1] == 0  # a feature of one value
+    for way in (StandardScaler(), RobustScaler(), PowerScaler(), MinMaxScaler()):
+        constant = np.full((1000, 1), 0.1)  # whose deviation is of rounding alone
+        assert np.abs(way.fit_transform(constant)).max() < 1e-9
+        assert np.abs(way.transform(constant + 0.1)).max() < 0.2
 
 
 def test_the_power_is_scipys():
@@ -139,6 +142,7 @@ def test_differences(lag):
     np.testing.assert_allclose(steps.integrate(y, X[:lag]), X[lag:], rtol=1e-9)
     frame = pd.DataFrame(X, index=pd.date_range("2020", periods=50))
     assert list(steps.transform(frame).index) == list(frame.index[lag:])
+    assert steps.integrate(np.array([1, 2]), np.full(lag, 0.5))[0] == 1.5
     assert not steps.has_inverse
     with pytest.raises(ValueError, match=f"more than {lag} rows, got {lag} in sequence 1"):
         steps.transform([X, X[:lag]])
@@ -174,6 +178,9 @@ def test_one_column_for_each_category():
     np.testing.assert_array_equal(
         got, [[0, 1, 0, 0, 1], [1, 0, 1, 0, 0], [0, 0, 0, 0, 1], [0, 1, 0, 1, 0]])  # fmt: skip
     assert np.asarray(got).dtype == np.float32
+    back = encoder.inverse_transform(got)
+    assert back["shop"].fillna("-").tolist() == ["b", "a", "-", "b"]
+    assert back["size"].tolist() == [3, 1, 3, 2]
 
 
 def test_categories_that_cannot_be(tmp_path):

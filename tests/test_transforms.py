@@ -94,6 +94,31 @@ def test_times_of_an_index():
     assert read("x", frame().reset_index(drop=True)).times == [None]
 
 
+def test_frames_keep_the_labels_of_their_columns():
+    shift = Shift().fit(pd.DataFrame(RNG.normal(size=(4, 2))))
+    got = shift.transform(pd.DataFrame(RNG.normal(size=(4, 2))))
+    assert list(got.columns) == [0, 1] and list(shift.inverse_transform(got).columns) == [0, 1]
+    assert Shift().fit_transform(pd.Series([1.0, 2.0])).name is None
+
+
+def test_masked_arrays_are_missing_where_they_are_masked():
+    masked = np.ma.masked_greater(np.array([[1, 2], [3, 99]]), 50)
+    np.testing.assert_array_equal(read("x", masked).parts[0], [[1, 2], [3, np.nan]])
+    np.testing.assert_array_equal(read("x", np.ma.stack([masked, masked])).parts[1],
+                                  [[1, 2], [3, np.nan]])  # fmt: skip
+
+
+def test_a_way_back_reads_what_transform_gives():
+    shift = Shift()
+    with pytest.raises(ValueError, match="Shift: expected to be fitted before"):
+        shift.inverse_transform(np.ones((2, 2)))
+    shift.fit(frame())
+    with pytest.raises(ValueError, match="x: expected 2 features, as transform gives, got 1"):
+        shift.inverse_transform(np.ones((2, 1)))
+    with pytest.raises(ValueError, match=r"x: expected the columns \['a', 'b'\], as transform g"):
+        shift.inverse_transform(frame()[["b", "a"]])
+
+
 def test_rows_parts_and_columns():
     table = read("x", [frame(3), frame(4)])
     kept = table.keep_rows([np.array([0, 2]), np.array([False, True, True, False])]).give()
@@ -187,5 +212,15 @@ def test_saved_with_a_model(tmp_path):
 
 
 def test_states_that_do_not_fit():
+    pipeline = Pipeline([Shift(), Shift()]).fit(frame())
+    state = pipeline.get_state()
+    before = str(state)
+    with pytest.raises(ValueError, match="Pipeline: expected a state of 2 steps, got 1"):
+        pipeline.set_state({k: v for k, v in state.items() if k != "1"})
+    with pytest.raises(ValueError, match="Shift: expected a state of"):
+        pipeline.set_state(state | {"1": {"mean": 3}})
+    assert str(pipeline.get_state()) == before
+    pipeline.set_state({})
+    assert pipeline.features is None and pipeline.steps[1].features is None
     with pytest.raises(ValueError, match="Shift: expected a state of"):
         Shift().set_state({"mean": np.ones(2)})

@@ -96,6 +96,7 @@ def test_windows_that_cannot_be(arguments, words):
 def test_covariates_that_cannot_be():
     two = [np.ones(8), np.ones(9)]
     for options, words in (
+        ({"targets": []}, "targets: expected at least one column"),
         ({"targets": [1]}, "targets: expected columns in 0 .. 0, got 1"),
         ({"known": np.ones(9)}, "known: expected 2 series, got 1"),
         ({"known": [np.ones(8), np.ones(8)]}, r"known: expected 9 rows, as series\[1\] has, got 8"),
@@ -116,6 +117,11 @@ def test_rows_stand_for_an_array():
     np.testing.assert_array_equal(rows[2:8][1:].take([0, -1]), a[[3, 7]])
     with pytest.raises(IndexError, match=r"rows: expected 0 .. 8"):
         rows[9]
+    assert rows[[]].shape == (0, 2, 3)
+    with pytest.raises(IndexError, match="rows: expected 9 booleans, got 3"):
+        rows[[True, False, True]]
+    with pytest.raises(TypeError, match="rows: expected numbers of rows"):
+        rows.take([1], axis=1)
     for place in ([[1]], (slice(None), 0)):
         with pytest.raises(TypeError, match="rows: expected a slice"):
             rows[place]
@@ -198,17 +204,21 @@ def test_prefetch_gives_the_same_items_in_order(size):
 
 
 def test_prefetch_reads_no_more_than_asked():
-    read = []
+    read, closed = [], []
 
     def source():
-        for k in range(100):
-            read.append(k)
-            yield k
+        try:
+            for k in range(100):
+                read.append(k)
+                yield k
+        finally:
+            closed.append(True)
 
     ahead = prefetch(source(), 3)
     assert next(ahead) == 0
     ahead.close()
     assert not threads() and len(read) <= 6  # 1 given, 3 waiting, 1 in hand, 1 begun
+    assert closed == [True]
 
 
 def test_prefetch_raises_what_the_source_raises():

@@ -88,6 +88,11 @@ def backtest(
         if other != horizon:
             raise ValueError(f"forecasters: expected the horizon {horizon} of all, got {other} of "
                              f"{name!r}")  # fmt: skip
+    for name, f in forecasters.items():
+        transform = getattr(f, "transform", None)
+        if transform is not None and not transform.has_inverse:
+            raise ValueError(f"forecasters: expected a transform with a way back of {name!r}, got "
+                             f"{type(transform).__name__}")  # fmt: skip
     first, every = positive("first", first), positive("every", every)
     refit = None if refit is None else positive("refit", refit)
     verbose = boolean("verbose", verbose)
@@ -98,6 +103,8 @@ def backtest(
     origins = np.arange(first, len(part) - horizon + 1, every)
     targets = _targets(forecasters, part.shape[1])
     actual = np.stack([part[o : o + horizon][:, targets] for o in origins])
+    if not np.isfinite(actual).any():
+        raise ValueError(f"series: expected a known value after row {first}, got none")
     found: dict[str, list[list[Array]]] = {name: [[], [], []] for name in forecasters}
     for k, origin in enumerate(origins):
         history = _rows(series, int(origin))
@@ -110,7 +117,8 @@ def backtest(
             forecast = forecaster.predict(history, **ahead)
             for kept, values in zip(found[name], forecast[:3], strict=True):
                 wide = np.reshape(values, (horizon, -1))
-                kept.append(wide if wide.shape[1] == len(targets) else wide[:, targets])
+                chosen = getattr(forecaster, "targets", None) is not None
+                kept.append(wide if chosen else wide[:, targets])
         if verbose:
             print(f"origin {origin}, {k + 1} of {len(origins)}", flush=True)
     values, lower, upper = ({name: np.stack(f[k]) for name, f in found.items()} for k in range(3))

@@ -25,21 +25,21 @@ class Baseline:
         self.horizon = positive("horizon", horizon)
         self.interval = number("interval", interval, above=0, below=1)
         self._scores: Array | None = None
+        self._columns: tuple[str, ...] | None = None
 
     def fit(self, series: Any) -> Any:
         """Learn the intervals from the series, which may have gaps (NaN)."""
-        parts = read_series("series", series, self.least + self.horizon, gaps=True).parts
+        read = read_series("series", series, self.least + self.horizon, gaps=True)
         scores = []
-        for part in parts:
+        for part in read.parts:
             ends = np.arange(self.least, len(part) - self.horizon + 1)[-ORIGINS:]
             for end in ends:
                 scores.append(np.abs(part[end : end + self.horizon] - self._next(part[:end])))
         found = np.array(scores)
-        whole = np.isfinite(found).all(axis=(1, 2))
-        if not whole.any():
-            raise ValueError(f"series: expected {self.least + self.horizon} rows without a gap "
-                             "somewhere, got none")  # fmt: skip
-        self._scores = found[whole]
+        if np.isnan(found).all(axis=0).any():
+            raise ValueError("series: expected known values to measure each step's errors, got a "
+                             "gap at each")  # fmt: skip
+        self._scores, self._columns = found, read.columns
         return self
 
     def predict(self, series: Any) -> Any:
@@ -47,6 +47,7 @@ class Baseline:
         if self._scores is None:
             raise ValueError(f"{type(self).__name__}: expected to be fitted before, got no fit")
         read = read_series("series", series, self.least, gaps=True)
+        read.require_like("series", self._scores.shape[2], self._columns)
         values = np.stack([self._next(part) for part in read.parts])
         margin = quantile_of_scores(self._scores, self.interval)
         return read.forecasts(values, (margin, margin), self.interval)

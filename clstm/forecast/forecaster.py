@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import random
-from .._arrays import fraction, number, positive
+from .._arrays import fraction, integer, number, positive
 from .._serialize import Configurable
 from .._state import Tensors, pack, unpack
 from ..data.transform import Transform
 from ..data.transform import get as get_transform
 from ..io import tensor_file
+from ..losses import IgnoreMissing
 from ..optimizers import Adam
 from . import heads, networks
 from .series import Array, Series, quantile_of_scores, read_series
@@ -54,8 +55,10 @@ class Forecaster(Configurable):
         calibration: share of the windows, the last ones, that give the intervals. Default 0.15.
         targets: columns that are forecast, by number; None: all. The others are covariates of the
             past; "recursive" has none.
-        transform: a `clstm.data` Transform of the series, such as one that fills gaps; fitted by
-            `fit`. If it has a way back, forecasts are given in the series' own units.
+        transform: a `clstm.data` Transform of the series that keeps rows and columns, such as one
+            that fills gaps; fitted by `fit`. If it has a way back, forecasts are given in the
+            series' own units. What it fills is read, but neither trained on nor counted for the
+            intervals.
         units, epochs, batch_size, learning_rate: of the LSTM and its training with Adam. Default
             32, 30, 64, 0.003.
         seed: of weights and shuffling; None: they go on from `clstm.set_seed`.
@@ -76,7 +79,9 @@ class Forecaster(Configurable):
         self.interval = number("interval", interval, above=0, below=1)
         self.outputs, self._head = outputs, heads.get(outputs, self.interval)
         self.calibration = number("calibration", fraction("calibration", calibration), above=0)
-        self.targets = None if targets is None else [int(k) for k in targets]
+        if targets is not None and (not isinstance(targets, (list, tuple)) or not targets):
+            raise ValueError(f"targets: expected a list of columns, or None, got {targets!r}")
+        self.targets = None if targets is None else [integer("targets", k) for k in targets]
         if self.targets is not None and strategy == "recursive":
             raise ValueError("targets: expected None with strategy='recursive', which has to "
                              "forecast all that it reads")  # fmt: skip
@@ -84,7 +89,7 @@ class Forecaster(Configurable):
         self.units, self.epochs = positive("units", units), positive("epochs", epochs)
         self.batch_size = positive("batch_size", batch_size)
         self.learning_rate = number("learning_rate", learning_rate, above=0)
-        self.seed = seed
+        self.seed = None if seed is None else integer("seed", seed)
         self.model: Any = None
         self._learned: dict[str, Any] = {}
 
@@ -99,24 +104,39 @@ class Forecaster(Configurable):
                 there is no transform; nothing was learned.
         """
         transform = copy.deepcopy(self.transform)
-        if transform is not None:
-            series = transform.fit_transform(series)
         least = self.past + self.horizon
-        read = read_series("series", series, least)
-        columns = read.parts[0].shape[1]
+        raw = read_series("series", series, least, gaps=True)
+        read = raw
+        if transform is not None:
+            read = _transformed(raw, transform.fit_transform(series))
+        columns = raw.parts[0].shape[1]
+        _require_known("series", read)
         targets = self._read_targets(columns)
-        extra = self._read_known(known, read, 0)
+        extra, names = self._read_known(known, read, 0)
         learned: dict[str, Any] = {
             "columns": columns, "covariates": 0 if extra is None else extra[0].shape[1],
-            "scale": _deviation([p - p[-1] for p in _pasts(read.parts, self.past)]),
+            "names": None if raw.columns is None else [*raw.columns],
+            "known_names": None if names is None else [*names],
         }  # fmt: skip
+        ends = self._split(read.parts)
+        pasts = _pasts([p[: max(e)] for p, e in zip(read.parts, ends[0], strict=True) if len(e)],
+                       self.past)  # fmt: skip
+        learned["scale"] = _deviation([p - p[-1] for p in pasts])
         if extra is not None:
             rows = np.concatenate(extra)
             learned |= {"known_mean": rows.mean(axis=0), "known_scale": _deviation([rows])}
-        trained, held = self._split(read, extra, learned)
+        measured = [np.where(np.isnan(own), np.nan, part) for own, part in
+                    zip(raw.parts, read.parts, strict=True)]  # fmt: skip
+        trained, held = (self._windows(read.parts, extra, e, learned, measured) for e in ends)
+        loss = self._head.loss
+        if np.isnan(trained.y).any():
+            loss = IgnoreMissing(loss)
+        if np.isnan(held.y).all(axis=0).any():
+            raise ValueError("series: expected known values among the last windows, got a gap at "
+                             "each")  # fmt: skip
         with random.apart(self.seed):
             model = networks.build(self, columns, len(targets), learned["covariates"])
-            model.compile(Adam(self.learning_rate), self._head.loss)
+            model.compile(Adam(self.learning_rate), loss)
             y = (trained.y - trained.last[:, None, targets]) / learned["scale"][targets]
             x = trained.inputs()
             if self.strategy == "recursive":
@@ -136,18 +156,20 @@ class Forecaster(Configurable):
         known: covariates, if `fit` was given some, of the series' rows and `horizon` more.
         """
         learned = self._require_fit()
+        read = read_series("series", series, self.past, gaps=True)
+        read.require_like("series", learned["columns"], learned["names"])
         if self.transform is not None:
-            series = self.transform.transform(series)
-        read = read_series("series", series, self.past)
-        if read.parts[0].shape[1] != learned["columns"]:
-            raise ValueError(f"series: expected {learned['columns']} columns, as in fit, got "
-                             f"{read.parts[0].shape[1]}")  # fmt: skip
-        extra = self._read_known(known, read, self.horizon)
+            read = _transformed(read, self.transform.transform(series))
+        _require_known("series", read)
+        extra, names = self._read_known(known, read, self.horizon)
         if (0 if extra is None else extra[0].shape[1]) != learned["covariates"]:
             raise ValueError(f"known: expected {learned['covariates']} columns, as in fit, got "
                              f"{0 if extra is None else extra[0].shape[1]}")  # fmt: skip
+        if names is not None and learned["known_names"] not in (None, [*names]):
+            raise ValueError(f"known: expected the columns {learned['known_names']}, as in fit, "
+                             f"got {[*names]}")  # fmt: skip
         ends = [np.array([len(part)]) for part in read.parts]
-        windows = self._windows(read, extra, ends, learned, ahead=False)
+        windows = self._windows(read.parts, extra, ends, learned)
         low, middle, high = self._run(self.model, learned, windows)
         margin = quantile_of_scores(learned["scores"], self.interval)
         low, high = np.minimum(low - margin, middle), np.maximum(high + margin, middle)
@@ -156,36 +178,41 @@ class Forecaster(Configurable):
 
     # --- what windows hold -----------------------------------------------------------------------
 
-    def _split(self, read: Series, extra: list[Array] | None, learned: dict[str, Any]
-               ) -> tuple[_Windows, _Windows]:  # fmt: skip
-        """The windows to train on, and those at the end for the intervals, which share no target
-        with them."""
+    def _split(self, parts: list[Array]) -> tuple[list[Array], list[Array]]:
+        """The rows before which the windows to train on end, and those at the end of each series
+        for the intervals, which share no target with them."""
         trained, held = [], []
-        for part in read.parts:
+        for part in parts:
             ends = np.arange(self.past, len(part) - self.horizon + 1)
-            count = min(len(ends), max(1, round(self.calibration * len(ends))))
+            count = self._held(len(ends))
             held.append(ends[len(ends) - count :])
             trained.append(ends[: max(0, len(ends) - count - self.horizon + 1)])
         if not any(len(ends) for ends in trained):
-            raise ValueError(f"series: expected one of at least "
-                             f"{self.past + 2 * self.horizon + 1} rows, to train and for the "
-                             f"intervals, got {max(map(len, read.parts))}")  # fmt: skip
-        return (self._windows(read, extra, trained, learned),
-                self._windows(read, extra, held, learned))  # fmt: skip
+            least = self.past + 2 * self.horizon
+            while (n := least - self.past - self.horizon + 1) - self._held(n) < self.horizon:
+                least += 1
+            raise ValueError(f"series: expected one of at least {least} rows, to train and for the "
+                             f"intervals, got {max(map(len, parts))}")  # fmt: skip
+        return trained, held
 
-    def _windows(self, read: Series, extra: list[Array] | None, ends: list[Array],
-                 learned: dict[str, Any], ahead: bool = True) -> _Windows:  # fmt: skip
-        """The windows before each of the `ends` of each series; ahead: with what comes after."""
+    def _held(self, windows: int) -> int:
+        """How many of a series' windows are for the intervals."""
+        return min(windows, max(1, round(self.calibration * windows)))
+
+    def _windows(self, parts: list[Array], extra: list[Array] | None, ends: list[Array],
+                 learned: dict[str, Any], measured: list[Array] | None = None
+                 ) -> _Windows:  # fmt: skip
+        """The windows before each of the `ends` of each series; measured: what y is taken from."""
         found: list[list[Array]] = [[], [], [], []]
         targets = self._read_targets(learned["columns"])
         back, forth = np.arange(-self.past, 0), np.arange(self.horizon)
-        for k, part in enumerate(read.parts):
+        for k, part in enumerate(parts):
             rows = ends[k][:, None]
             last = part[ends[k] - 1]
             found[0].append((part[rows + back] - last[:, None]) / learned["scale"])
             found[1].append(last)
-            if ahead:
-                found[2].append(part[rows + forth][..., targets])
+            if measured is not None:
+                found[2].append(measured[k][rows + forth][..., targets])
             if extra is not None:
                 scaled = (extra[k] - learned["known_mean"]) / learned["known_scale"]
                 # each past row beside what is known of the row after it
@@ -234,10 +261,12 @@ class Forecaster(Configurable):
                 raise ValueError(f"targets: expected columns in 0 .. {columns - 1}, got {k}")
         return targets
 
-    def _read_known(self, known: Any, read: Series, more: int) -> list[Array] | None:
+    def _read_known(self, known: Any, read: Series, more: int) -> tuple[list[Array] | None, Any]:
+        """The covariates of each series, and their names."""
         if known is None:
-            return None
-        extra = read_series("known", known, 1).parts
+            return None, None
+        given = read_series("known", known, 1)
+        extra = given.parts
         if len(extra) != len(read.parts):
             raise ValueError(f"known: expected {len(read.parts)} series, got {len(extra)}")
         for k, (part, own) in enumerate(zip(extra, read.parts, strict=True)):
@@ -245,7 +274,7 @@ class Forecaster(Configurable):
                 raise ValueError(f"known: expected {len(own) + more} rows, those of series {k}"
                                  f"{f' and {more} more' if more else ''}, got {len(part)}"
                                  )  # fmt: skip
-        return extra
+        return extra, given.columns
 
     # --- state ---------------------------------------------------------------------------------
 
@@ -288,6 +317,26 @@ class Forecaster(Configurable):
         if self.transform is not None:
             self.transform.set_state(state["transform"])
         self.model, self._learned = model, learned
+
+
+def _transformed(raw: Series, made: Any) -> Series:
+    """The series that a transform gave; ValueError unless it kept rows and columns."""
+    read = read_series("series", made, 1, gaps=True)
+    for name, count in (("rows", 0), ("columns", 1)):
+        got, own = ([p.shape[count] for p in s.parts] for s in (read, raw))
+        if got != own:
+            raise ValueError(f"transform: expected one that keeps the {own} {name}, got {got}")
+    return raw._replace(parts=read.parts)
+
+
+def _require_known(name: str, read: Series) -> None:
+    """ValueError if something is missing."""
+    for k, part in enumerate(read.parts):
+        if not np.isfinite(part).all():
+            row, column = np.argwhere(~np.isfinite(part))[0]
+            raise ValueError(f"{name}{f'[{k}]' if read.several else ''}: expected numbers, got "
+                             f"{part[row, column]} at row {row}; `transform` may fill gaps"
+                             )  # fmt: skip
 
 
 def _pasts(parts: list[Array], past: int) -> list[Array]:

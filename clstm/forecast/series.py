@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -41,11 +40,22 @@ class Forecast(NamedTuple):
 
 
 class Series(NamedTuple):
-    """One or several series, as (T_i, D) float64, and in what form they came."""
+    """One or several series, as (T_i, D) float64, and in what form they came; columns: their names,
+    where they are frames."""
 
     parts: list[Array]
     several: bool
     flat: bool  # (T,): forecasts are (h,)
+    columns: tuple[str, ...] | None
+
+    def require_like(self, name: str, features: int, columns: Any) -> None:
+        """ValueError unless they have these columns, by number and, where both have some, name."""
+        if self.parts[0].shape[1] != features:
+            raise ValueError(f"{name}: expected {features} columns, as in fit, got "
+                             f"{self.parts[0].shape[1]}")  # fmt: skip
+        if columns is not None and self.columns is not None and [*columns] != [*self.columns]:
+            raise ValueError(f"{name}: expected the columns {[*columns]}, as in fit, got "
+                             f"{[*self.columns]}")  # fmt: skip
 
     def forecasts(self, values: Array, margins: tuple[Array, Array], interval: float) -> Any:
         """Forecasts of values (N, h, D), and how far below and above the interval's ends are."""
@@ -71,18 +81,19 @@ def read_series(name: str, x: Any, least: int, gaps: bool = False) -> Series:
         bad = ~np.isfinite(part) if not gaps else np.isinf(part)
         if bad.any():
             row, column = np.argwhere(bad)[0]
-            raise ValueError(f"{which}: expected numbers, got {part[row, column]} at row {row}; "
-                             "`transform` may fill gaps")  # fmt: skip
+            raise ValueError(f"{which}: expected numbers, got {part[row, column]} at row {row}")
     require_rising(name, table)
     flat = all(kind in ("series", "pandas series") for kind in form.kinds)
-    return Series([part.astype(np.float64) for part in table.parts], form.several, flat)
+    parts = [part.astype(np.float64) for part in table.parts]
+    return Series(parts, form.several, flat, table.columns)
 
 
 def quantile_of_scores(scores: Array, interval: float) -> Array:
-    """The ceil((n + 1) interval)-th smallest of n scores, over axis 0, or the largest.
+    """The ceil((n + 1) interval)-th smallest of the n known scores, over axis 0, or the largest.
 
     Split conformal prediction (Papadopoulos et al. 2002; Lei et al. 2018): a next score lies below
     with at least this probability, if it is exchangeable with these.
     """
-    n = len(scores)
-    return np.sort(scores, axis=0)[min(n, math.ceil((n + 1) * interval)) - 1]
+    known = (~np.isnan(scores)).sum(axis=0)
+    place = np.minimum(known, np.ceil((known + 1) * interval).astype(int)) - 1
+    return np.take_along_axis(np.sort(scores, axis=0), place[None], axis=0)[0]  # NaN comes last
