@@ -9,6 +9,7 @@ from clstm.data import Difference, Transform
 from clstm.data.missing import Fill as Filled
 from clstm.data.missing import Keep, Predict
 from clstm.forecast import Drift, Forecaster, Naive, SeasonalNaive, backtest
+from clstm.forecast.cutting import split
 from clstm.forecast.series import quantile_of_scores
 
 T = np.arange(260)
@@ -165,20 +166,7 @@ def test_a_seed_and_any_threads_are_the_same_bits(restore):
 
 
 def test_windows_for_the_intervals_share_no_target_with_those_of_the_training():
-    forecaster = Forecaster(5, 4, calibration=0.2)
-    seen = {}
-    windows = Forecaster._windows
-
-    def spy(self, read, extra, ends, learned, ahead=True):
-        seen.setdefault("ends", []).append(ends)
-        return windows(self, read, extra, ends, learned, ahead)
-
-    Forecaster._windows = spy
-    try:
-        forecaster.fit([NOISY, NOISY[:60]])
-    finally:
-        Forecaster._windows = windows
-    trained, held = seen["ends"]
+    trained, held = split([NOISY, NOISY[:60]], past=5, horizon=4, calibration=0.2)
     for a, b in zip(trained, held, strict=True):
         assert a.max() + 4 <= b.min() and len(b) / (len(a) + 3 + len(b)) == pytest.approx(0.2, 0.1)
 

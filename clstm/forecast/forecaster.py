@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -19,22 +19,10 @@ from ..io import tensor_file
 from ..losses import IgnoreMissing
 from ..optimizers import Adam
 from . import heads, networks
+from .cutting import Windows, cut, deviation, pasts, split
 from .series import Array, Series, quantile_of_scores, read_series
 
 STRATEGIES = ("direct", "recursive")
-
-
-class _Windows(NamedTuple):
-    """x (N, past, C) and known (N, horizon, K) or None, scaled; last (N, C), what x is relative to;
-    y (N, horizon, D), as it is, or None."""
-
-    x: Array
-    known: Array | None
-    last: Array
-    y: Array | None
-
-    def inputs(self) -> Any:
-        return self.x if self.known is None else [self.x, self.known]
 
 
 class Forecaster(Configurable):
@@ -118,16 +106,15 @@ class Forecaster(Configurable):
             "names": None if raw.columns is None else [*raw.columns],
             "known_names": None if names is None else [*names],
         }  # fmt: skip
-        ends = self._split(read.parts)
-        pasts = _pasts([p[: max(e)] for p, e in zip(read.parts, ends[0], strict=True) if len(e)],
-                       self.past)  # fmt: skip
-        learned["scale"] = _deviation([p - p[-1] for p in pasts])
+        ends = split(read.parts, self.past, self.horizon, self.calibration)
+        before = [p[: max(e)] for p, e in zip(read.parts, ends[0], strict=True) if len(e)]
+        learned["scale"] = deviation([p - p[-1] for p in pasts(before, self.past)])
         if extra is not None:
             rows = np.concatenate(extra)
-            learned |= {"known_mean": rows.mean(axis=0), "known_scale": _deviation([rows])}
+            learned |= {"known_mean": rows.mean(axis=0), "known_scale": deviation([rows])}
         measured = [np.where(np.isnan(own), np.nan, part) for own, part in
                     zip(raw.parts, read.parts, strict=True)]  # fmt: skip
-        trained, held = (self._windows(read.parts, extra, e, learned, measured) for e in ends)
+        trained, held = (self._cut(read.parts, extra, e, learned, measured) for e in ends)
         loss = self._head.loss
         if np.isnan(trained.y).any():
             loss = IgnoreMissing(loss)
@@ -169,60 +156,19 @@ class Forecaster(Configurable):
             raise ValueError(f"known: expected the columns {learned['known_names']}, as in fit, "
                              f"got {[*names]}")  # fmt: skip
         ends = [np.array([len(part)]) for part in read.parts]
-        windows = self._windows(read.parts, extra, ends, learned)
+        windows = self._cut(read.parts, extra, ends, learned)
         low, middle, high = self._run(self.model, learned, windows)
         margin = quantile_of_scores(learned["scores"], self.interval)
         low, high = np.minimum(low - margin, middle), np.maximum(high + margin, middle)
         low, middle, high = (self._back(a) for a in (low, middle, high))
         return read.forecasts(middle, (middle - low, high - middle), self.interval)
 
-    # --- what windows hold -----------------------------------------------------------------------
-
-    def _split(self, parts: list[Array]) -> tuple[list[Array], list[Array]]:
-        """The rows before which the windows to train on end, and those at the end of each series
-        for the intervals, which share no target with them."""
-        trained, held = [], []
-        for part in parts:
-            ends = np.arange(self.past, len(part) - self.horizon + 1)
-            count = self._held(len(ends))
-            held.append(ends[len(ends) - count :])
-            trained.append(ends[: max(0, len(ends) - count - self.horizon + 1)])
-        if not any(len(ends) for ends in trained):
-            least = self.past + 2 * self.horizon
-            while (n := least - self.past - self.horizon + 1) - self._held(n) < self.horizon:
-                least += 1
-            raise ValueError(f"series: expected one of at least {least} rows, to train and for the "
-                             f"intervals, got {max(map(len, parts))}")  # fmt: skip
-        return trained, held
-
-    def _held(self, windows: int) -> int:
-        """How many of a series' windows are for the intervals."""
-        return min(windows, max(1, round(self.calibration * windows)))
-
-    def _windows(self, parts: list[Array], extra: list[Array] | None, ends: list[Array],
-                 learned: dict[str, Any], measured: list[Array] | None = None
-                 ) -> _Windows:  # fmt: skip
-        """The windows before each of the `ends` of each series; measured: what y is taken from."""
-        found: list[list[Array]] = [[], [], [], []]
+    def _cut(self, parts: list[Array], extra: list[Array] | None, ends: list[Array],
+             learned: dict[str, Any], measured: list[Array] | None = None) -> Windows:  # fmt: skip
         targets = self._read_targets(learned["columns"])
-        back, forth = np.arange(-self.past, 0), np.arange(self.horizon)
-        for k, part in enumerate(parts):
-            rows = ends[k][:, None]
-            last = part[ends[k] - 1]
-            found[0].append((part[rows + back] - last[:, None]) / learned["scale"])
-            found[1].append(last)
-            if measured is not None:
-                found[2].append(measured[k][rows + forth][..., targets])
-            if extra is not None:
-                scaled = (extra[k] - learned["known_mean"]) / learned["known_scale"]
-                # each past row beside what is known of the row after it
-                found[0][-1] = np.concatenate([found[0][-1], scaled[rows + back + 1]], axis=2)
-                found[3].append(scaled[rows + forth])
-        x, last, y, known = (np.concatenate(a) if a else None for a in found)
-        return _Windows(x.astype(np.float32), None if known is None else known.astype(np.float32),
-                        last, y)  # fmt: skip
+        return cut(parts, extra, ends, self.past, self.horizon, targets, learned, measured)
 
-    def _run(self, model: Any, learned: dict[str, Any], w: _Windows) -> list[Array]:
+    def _run(self, model: Any, learned: dict[str, Any], w: Windows) -> list[Array]:
         """Lower end, median and upper end (N, horizon, D) of the network's own."""
         targets = self._read_targets(learned["columns"])
         scale, last = learned["scale"][targets], w.last[:, None, targets]
@@ -337,18 +283,3 @@ def _require_known(name: str, read: Series) -> None:
             raise ValueError(f"{name}{f'[{k}]' if read.several else ''}: expected numbers, got "
                              f"{part[row, column]} at row {row}; `transform` may fill gaps"
                              )  # fmt: skip
-
-
-def _pasts(parts: list[Array], past: int) -> list[Array]:
-    """Some windows of `past` rows, evenly spread."""
-    found = []
-    for part in parts:
-        ends = np.unique(np.linspace(past, len(part), 200).astype(int))
-        found += [part[end - past : end] for end in ends]
-    return found
-
-
-def _deviation(rows: list[Array]) -> Array:
-    """The root mean square of each column, 1 where it is 0."""
-    size = np.sqrt(np.mean(np.concatenate(rows) ** 2, axis=0))
-    return np.where(size > 0, size, 1.0)
